@@ -1,0 +1,143 @@
+/*
+ * rules.h -- the scoring language (scoring.md section f): text in, program out, score out.
+ *
+ * Pure C on libc and libm: no I/O, no clock, no locale, no global state.  Memory comes from the
+ * caller's allocator and is never freed here (an arena in the daemon, a memory context in the
+ * server).  Errors are values.  The same program and the same input give the same bits: left to
+ * right IEEE doubles, compiled with -ffp-contract=off.
+ *
+ * Times are int64 microseconds since 2000-01-01 UTC (PostgreSQL's epoch).
+ */
+#ifndef WALRANK_RULES_H
+#define WALRANK_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire.h"
+
+/* Limits: what a definition may cost is known when it is loaded. */
+#define RULES_TEXT_BYTES_MAX (64 * 1024)
+#define RULES_STATEMENTS_MAX 256
+#define RULES_ATTRIBUTES_MAX 128
+#define RULES_DEPTH_MAX 32	  /* nesting of an expression */
+#define RULES_TABLE_MAX 256	  /* entries of steps, enum, in */
+#define RULES_PROGRAM_MAX 8192 /* instructions */
+#define RULES_ROUND_DEFAULT 1e-9
+
+typedef struct RuleMemory
+{
+	void *(*alloc)(void *context, size_t bytes); /* never returns NULL; need not zero */
+	void *context;
+} RuleMemory;
+
+typedef struct RuleError
+{
+	int line;	/* from 1 */
+	int column; /* from 1, in characters */
+	char message[256]; /* what is wrong, and what was expected */
+	char hint[256];	   /* how to fix it; may be empty */
+} RuleError;
+
+/* What a rule sees of one attribute. */
+typedef enum
+{
+	RULE_MISSING = 0, /* absent, or JSON/SQL null */
+	RULE_BOOL,
+	RULE_NUMBER,
+	RULE_TEXT,
+	RULE_TIME, /* timestamp, timestamptz, date */
+	RULE_LIST, /* scalars, read lazily from wire bytes */
+	RULE_OTHER /* bytes, nested json, oversized: exists, but is an operand of the wrong type */
+} RuleKind;
+
+typedef struct RuleValue
+{
+	RuleKind kind;
+	union
+	{
+		bool boolean;
+		double number;
+		int64_t time_us; /* INT64_MIN, INT64_MAX: -infinity, infinity */
+		Slice bytes;	 /* RULE_TEXT: UTF-8; RULE_LIST: payload of a wire List */
+	};
+	bool has_own_time; /* the value came from a map as [value, "time"] */
+	int64_t own_time_us;
+} RuleValue;
+
+typedef struct RuleProgram RuleProgram;
+
+typedef enum
+{
+	RULE_SCORE = 0,	 /* result->score is finite and rounded */
+	RULE_OUTSIDE,	 /* `where` does not hold: the item is not in the ranking */
+	RULE_QUARANTINE, /* an error whose on_error says quarantine: no score */
+} RuleOutcome;
+
+typedef struct RuleResult
+{
+	RuleOutcome outcome;
+	double score;
+	const char *statement; /* RULE_QUARANTINE: name of the term, or "where", "boost", "factor" */
+	const char *reason;	   /* RULE_QUARANTINE: constant text, e.g. "division by zero" */
+} RuleResult;
+
+/* NULL, and *error filled, when the text is not a valid definition. */
+extern RuleProgram *rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError *error);
+
+/*
+ * The attributes the program reads, in order of first appearance, each once.  A name is as written:
+ * "price", or "att.price" / "\"odd name\".x" split into column and key by rules_attribute().
+ */
+typedef struct RuleAttribute
+{
+	Slice column; /* empty when the name has no qualifier */
+	Slice name;	  /* unquoted */
+} RuleAttribute;
+
+extern int rules_attributes(const RuleProgram *program, const RuleAttribute **attributes);
+
+/* True when a score may change with time alone (age is used). */
+extern bool rules_use_clock(const RuleProgram *program);
+
+/* values[i] belongs to attribute i of rules_attributes(). Never allocates. */
+extern void rules_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us,
+						   RuleResult *result);
+
+/* ISO 8601 / RFC 3339 date or timestamp, "T" or space, optional fraction and zone (none = UTC). */
+extern bool rules_parse_time(Slice text, int64_t *time_us);
+
+/*
+ * CRC-like fingerprint of this libm: FNV-1a 64 over the bits of 1,000 values of the functions the
+ * language uses.  Two hosts with the same value compute the same scores to the bit.
+ */
+extern uint64_t rules_libm_fingerprint(void);
+
+/* ---- item.c: an item's attributes as a program wants them ------------------------------------ */
+
+/*
+ * Which attribute of a relation each name of a program means.  A name without qualifier is the
+ * column of that name, else the key of that name in the relation's map column; a qualified one is a
+ * key of that jsonb column.  Made once per (program, relation descriptor).
+ */
+typedef struct RuleBinding RuleBinding;
+
+/* map_column: name of the map column, empty if none. Returns NULL and *error (line 0) when a name
+ * can mean nothing: no such column, and no map column to look in. */
+extern RuleBinding *rules_bind(const RuleProgram *program, const WireRelation *relation, Slice map_column,
+							   const RuleMemory *memory, RuleError *error);
+
+/*
+ * Fill values[0 .. n-1] for the program from an image: key = Value fields of the key columns,
+ * attributes = Attribute fields (WireChange.attributes).  Never allocates.  In the map column a
+ * list of two elements whose second is text is [value, "time"]: the value counts as the first, and
+ * its own time is the second if that parses; anything else is a bare value.
+ * False when the bytes are malformed.
+ */
+extern bool rules_fill(const RuleBinding *binding, Slice key, Slice attributes, RuleValue *values);
+
+/* Whether a change of (column, key) touches what the program reads. */
+extern bool rules_reads(const RuleBinding *binding, uint32_t column, bool has_key, Slice key);
+
+#endif /* WALRANK_RULES_H */
