@@ -1,0 +1,114 @@
+/*
+ * seglog.h -- a log of CRC'd records in numbered segment files: what journal and feed have in common.
+ *
+ * One writer, many readers.  Records are grouped: a group is visible to readers, and survives
+ * recovery, only as a whole.  A group has a dense number (seq, part), carried in each record header.
+ * Every segment begins with a preamble written by the owner (SNAPSHOT in the journal, dictionary in
+ * the feed), so that it can be read alone.  A segment is rotated only between groups, by size alone,
+ * so the same groups always give the same files.
+ *
+ * Record: 32-byte header { masked crc32c over the rest of the header and the payload and (generation,
+ * segment number, offset); length; type; flags FIRST|LAST; magic; seq; part }, payload, no padding.
+ * An all-zero header is never valid.  A bad record with nothing valid after it is a torn tail: cut.
+ * A bad record with a valid one after it is corruption: ERR_REFUSE naming segment and offset.
+ */
+#ifndef WALRANK_SEGLOG_H
+#define WALRANK_SEGLOG_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/lsn.h"
+
+typedef struct SegLog SegLog;
+typedef struct SegReader SegReader;
+
+typedef struct SegSettings
+{
+	const char *what;	   /* "journal" or "feed", for messages */
+	uint32_t magic;		   /* differs between the two */
+	uint64_t segment_bytes; /* rotate when a group would pass this */
+	StreamId stream_id;	   /* in every segment header */
+	Slice header;		   /* owner's fixed bytes, kept in every segment header (identity) */
+	/* Called when a segment is begun: append the preamble's payload. */
+	void (*preamble)(void *context, Buffer *out);
+	void *context;
+} SegSettings;
+
+typedef struct SegPosition
+{
+	uint64_t seq;
+	uint32_t part;
+} SegPosition;
+
+/* Makes the first segment, durable with its directory entry. The directory must hold none. */
+extern bool seglog_create(int dirfd, const SegSettings *settings, SegLog **log, Error *err);
+
+/*
+ * Opens and recovers: drops cached pages of the last segments, verifies, cuts a torn tail and an
+ * incomplete group, fsyncs.  Refuses another magic, stream or newer format.  While scanning the last
+ * segment(s) calls preamble_seen and record_seen, so that the owner rebuilds its state.  With
+ * header_out the owner's header bytes are returned.
+ */
+typedef struct SegScan
+{
+	void (*preamble_seen)(void *context, Slice payload);
+	void (*record_seen)(void *context, SegPosition at, uint8_t type, bool first, bool last, Slice payload);
+	void *context;
+} SegScan;
+
+extern bool seglog_open(int dirfd, const SegSettings *settings, const SegScan *scan, SegLog **log, Error *err);
+/* The header of the newest segment without opening the log; *found false when there is none. */
+extern bool seglog_peek_header(int dirfd, uint32_t magic, StreamId *stream_id, Buffer *header, bool *found, Error *err);
+extern void seglog_close(SegLog *log);
+
+/* Writer. begin/append/commit one group; abandon cuts what was appended of an uncommitted one. Bytes gather in
+ * memory and reach the kernel by flush or when the buffer is full. */
+extern bool seglog_begin(SegLog *log, SegPosition at, Error *err);
+/* The payload is the concatenation of n slices. */
+extern bool seglog_append(SegLog *log, uint8_t type, bool last, const Slice *slices, int n, Error *err);
+extern bool seglog_abandon(SegLog *log, Error *err);
+/* Everything committed is handed to the kernel; readers are woken and see it. */
+extern bool seglog_flush(SegLog *log, Error *err);
+/* fdatasync of all flushed groups (and of directory entries); then durable is moved. Called from the one
+ * thread that syncs; concurrent with append. ERR_DISK poisons the log. */
+extern bool seglog_sync(SegLog *log, Error *err);
+extern SegPosition seglog_first(const SegLog *log); /* of the oldest segment kept */
+extern SegPosition seglog_last(SegLog *log);		 /* last committed group; seq 0 when none */
+extern SegPosition seglog_flushed(SegLog *log);
+extern SegPosition seglog_durable(SegLog *log);
+/* Cut everything after `at` (feed recovery, R7). No reader may be past it. */
+extern bool seglog_truncate(SegLog *log, SegPosition at, Error *err);
+/* Delete whole segments that end below `at`. */
+extern bool seglog_trim(SegLog *log, SegPosition at, Error *err);
+extern uint64_t seglog_bytes(SegLog *log); /* on disk */
+
+/* Reader: positioned so that next yields the first record of group `at` (or later groups when that
+ * one is not there yet). Reads what is flushed, never beyond. Fails with ERR_REFUSE when `at` is before the first segment. */
+extern bool segreader_open(SegLog *log, SegPosition at, SegReader **reader, Error *err);
+/* For tools: over a directory no writer has open. */
+extern bool segreader_open_dir(int dirfd, uint32_t magic, const char *what, SegPosition at, SegReader **reader, Error *err);
+
+typedef struct SegRecord
+{
+	SegPosition at;
+	uint8_t type;
+	bool first;
+	bool last;
+	Slice payload; /* valid until the next call on this reader */
+} SegRecord;
+
+typedef enum
+{
+	SEG_RECORD,
+	SEG_PREAMBLE, /* a new segment begins: payload is its preamble (also the one of the segment opened first) */
+	SEG_END,	  /* nothing more flushed now */
+	SEG_ERROR,
+} SegResult;
+
+extern SegResult segreader_next(SegReader *reader, SegRecord *record, Error *err);
+/* Blocks until something beyond the reader's position is flushed, or timeout, or seglog_wake. */
+extern void segreader_wait(SegReader *reader, int64_t timeout_us);
+extern void seglog_wake(SegLog *log);
+extern void segreader_close(SegReader *reader);
+
+#endif /* WALRANK_SEGLOG_H */

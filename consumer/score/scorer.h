@@ -1,0 +1,65 @@
+/*
+ * scorer.h -- one unit in, one record out: a deterministic state machine over the journal.
+ *
+ * What it makes of unit n depends on unit n, the store at n-1 and the engine, on nothing else (R1):
+ * no wall clock, no locale, no hash order, no batch size.  It does no I/O but through the store.
+ */
+#ifndef WALRANK_SCORER_H
+#define WALRANK_SCORER_H
+
+#include "journal/unit.h"
+#include "score/record.h"
+#include "score/store.h"
+
+#define SCORER_ENGINE 1 /* bump when the same unit would give other bytes */
+
+typedef struct Scorer Scorer;
+
+/* Loads relations, rankings, jobs from the store. part_changes: size of a piece (a setting that stands in CONFIG). */
+extern bool scorer_create(Store *store, uint32_t part_changes, Scorer **scorer, Error *err);
+extern void scorer_destroy(Scorer *scorer);
+
+/*
+ * A unit: begin, its parts in order, end.  Whenever a record is complete (a piece of a large
+ * transaction, or the unit), *ready is set and the record can be taken with scorer_record(), which is valid until the next
+ * call; the store's position has then been moved (not committed).  scorer_part must be called again with the same
+ * part while *ready comes back true and *consumed is false.
+ */
+extern bool scorer_begin(Scorer *scorer, const Unit *unit, Error *err);
+extern bool scorer_part(Scorer *scorer, PartType type, Slice bytes, bool *ready, bool *consumed, Error *err);
+extern bool scorer_end(Scorer *scorer, Error *err); /* a record is always ready after it */
+extern Slice scorer_record(Scorer *scorer, RecordHeader *header);
+/* Relation Entries that stand outside units (SNAPSHOT at the head of a segment). */
+extern bool scorer_relation(Scorer *scorer, Slice entry, Error *err);
+
+/* Dictionary of all live relations and rankings, as a feed segment begins with: RECORD_RELATION and RECORD_RANKING entries. */
+extern void scorer_dictionary(Scorer *scorer, Buffer *out);
+
+/* What the daemon has to append next (looked at by another thread through the daemon's own lock). */
+typedef struct ScorerWants
+{
+	uint64_t rescore_job; /* 0 = none */
+	uint32_t rescore_chunk;
+	/* tables whose backfill has to start: watched rows that arrived, not yet begun */
+	bool backfill;
+} ScorerWants;
+extern void scorer_wants(Scorer *scorer, ScorerWants *wants);
+
+/* The relation to backfill: watched (or a config table), known, not filled. "schema", "table" as text, quoted as needed.
+ * Names of tables whose backfill is open or pending, one per call; false at the end. */
+typedef struct ScorerTable
+{
+	char relation[140]; /* quote_ident'ed "schema.table" */
+	uint32_t number;
+	int state; /* 0 pending, 1 open, 2 filled */
+	uint64_t items;
+} ScorerTable;
+extern int scorer_tables(Scorer *scorer, ScorerTable *tables, int max);
+
+typedef struct ScorerCounters
+{
+	uint64_t units, changes, rescored, scores, removals, quarantined, incomplete, items;
+} ScorerCounters;
+extern void scorer_counters(Scorer *scorer, ScorerCounters *counters);
+
+#endif /* WALRANK_SCORER_H */
