@@ -15,7 +15,8 @@
 typedef struct RecordHeader
 {
 	uint64_t seq;
-	uint32_t part; /* 0 for all but large transactions; then 1, 2, .. and 0 for the last piece */
+	uint32_t part; /* piece of a large transaction: 0, 1, ..; 0 for all other units */
+	bool last;	   /* no further piece of this unit follows */
 	UnitKind kind;
 	BackfillStep step;
 	Lsn commit_lsn;
