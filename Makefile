@@ -71,5 +71,99 @@ $(B)/unit/%: tests/unit/%.c $(B)/libwalrank.a
 .PHONY: unit
 unit: $(UNIT:%=$(B)/unit/%)
 
+# ---- sanitized build, fuzzing -------------------------------------------------------------------
+
+S        := $(B)/san
+SAN_LIB  := $(LIB_SRC:%.c=$(S)/%.o)
+SAN_CC   := $(CLANG) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SAN_FLAGS = $(filter-out $(OPT),$(C_FLAGS)) -Wno-unknown-warning-option
+
+$(S)/%.o: %.c
+	@mkdir -p $(@D)
+	$(SAN_CC) -fsanitize=fuzzer-no-link $(SAN_FLAGS) -MMD -c $< -o $@
+
+$(S)/libwalrank.a: $(SAN_LIB)
+	rm -f $@
+	ar rcs $@ $^
+
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(B)/fuzz/%: tests/fuzz/%.c $(S)/libwalrank.a
+	@mkdir -p $(@D)
+	$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -o $@ $< $(S)/libwalrank.a $(LIBS)
+
+.PHONY: fuzz-build fuzz
+fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
+
+# FUZZ_SECONDS in all, shared by the targets; the corpus is replayed by every `make check`.
+FUZZ_SECONDS ?= 30
+fuzz: fuzz-build
+	scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+# The unit tests once more under ASan and UBSan.
+$(B)/unit-san/%: tests/unit/%.c $(S)/libwalrank.a
+	@mkdir -p $(@D)
+	$(SAN_CC) $(SAN_FLAGS) -fsanitize=fuzzer-no-link -MMD -o $@ $< $(S)/libwalrank.a $(LIBS) -lcmocka
+
+.PHONY: unit-san
+unit-san: $(UNIT:%=$(B)/unit-san/%)
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+.PHONY: check check-full check-deps stage-files
+check-deps:
+	@scripts/deps build test
+
+stage-files: check-deps
+	@$(MAKE) --no-print-directory all unit fuzz-build
+
+check: stage-files
+	scripts/unroot tests/run check $(TESTS)
+	@[ -n "$(TESTS)" ] || $(MAKE) --no-print-directory fuzz
+
+check-full: stage-files
+	@$(MAKE) --no-print-directory unit-san
+	scripts/unroot tests/run full $(TESTS)
+
+# ---- everything else -----------------------------------------------------------------------------
+
+.PHONY: demo install bench format layers lint clean
+demo:
+	@scripts/deps build test
+	@$(MAKE) --no-print-directory all
+	@scripts/unroot demo/run
+
+prefix ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir) $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension $(DESTDIR)$(prefix)/bin
+	install -m 755 $(B)/walrank.so $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)
+	install -m 644 sql/walrank.control $(B)/walrank--$(VERSION).sql $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
+	install -m 755 $(B)/walrankd $(B)/walrank $(DESTDIR)$(prefix)/bin
+
+bench: all
+	@scripts/deps build test peers
+	@for b in bench/*/run; do echo "== $$b"; $$b || exit 1; done
+
+format:
+	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+
+layers:
+	scripts/layers
+
+lint:
+	scripts/lint
+
+clean:
+	rm -rf $(B)
+
 help:
-	@echo 'all demo check check-full install bench format layers lint fuzz help'
+	@echo 'all         the server library, the daemon and the tool, below build/'
+	@echo 'demo        watch 63,000 real items being rescored (about two minutes)'
+	@echo 'check       all quick tests, as any user: units, SQL, servers, 30 s of fuzzing'
+	@echo 'check-full  the long ones too'
+	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
+	@echo 'bench       every benchmark of bench/, peers beside us'
+	@echo 'format      clang-format over the sources'
+	@echo 'layers      includes point one way'
+	@echo 'lint        layers, format, cppcheck, gcc -fanalyzer'
+	@echo 'fuzz        FUZZ_SECONDS=30 of libFuzzer under ASan and UBSan'
