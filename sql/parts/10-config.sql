@@ -1,0 +1,44 @@
+-- What the daemon does, as rows: captured like any other change, in force from their place in the
+-- stream on.
+
+CREATE TABLE walrank.watched (
+	relation text PRIMARY KEY,
+	map text,
+	since timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE walrank.watched IS 'tables whose changes are captured; written by walrank.watch() and walrank.unwatch()';
+COMMENT ON COLUMN walrank.watched.relation IS 'schema.table, each quoted where it needs to be: format(''%I.%I'')';
+COMMENT ON COLUMN walrank.watched.map IS 'jsonb column that holds {"key": [value, "time"]}, if there is one';
+
+CREATE TABLE walrank.ranking (
+	name text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.~) '^[a-z0-9_-]{1,63}$'),
+	relation text NOT NULL,
+	definition text NOT NULL,
+	enabled boolean NOT NULL DEFAULT true,
+	version integer NOT NULL DEFAULT 1 CHECK (version OPERATOR(pg_catalog.>) 0)
+);
+COMMENT ON TABLE walrank.ranking IS 'rankings: insert, update and delete rows; a definition is compiled before it is stored';
+COMMENT ON COLUMN walrank.ranking.relation IS 'the watched table, as walrank.watched.relation';
+COMMENT ON COLUMN walrank.ranking.definition IS 'rules, one statement a line';
+COMMENT ON COLUMN walrank.ranking.version IS 'rises by itself with every change of what is computed; never falls';
+
+CREATE TABLE walrank.control (
+	stream_id uuid PRIMARY KEY,
+	slot text NOT NULL,
+	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) 'creating' OR state OPERATOR(pg_catalog.=) 'ready'),
+	owner_epoch bigint NOT NULL DEFAULT 0,
+	beat bigint NOT NULL DEFAULT 0,
+	beat_at timestamptz
+);
+COMMENT ON TABLE walrank.control IS 'one row per stream, written only by its daemon';
+
+-- Never control: a stream that was restored from a dump would be somebody else's.
+SELECT pg_catalog.pg_extension_config_dump('walrank.watched', '');
+SELECT pg_catalog.pg_extension_config_dump('walrank.ranking', '');
+
+CREATE FUNCTION walrank.ranking_check() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'walrank_ranking_check';
+COMMENT ON FUNCTION walrank.ranking_check() IS 'refuses a definition that cannot be loaded, and keeps the version';
+
+CREATE TRIGGER ranking_check BEFORE INSERT OR UPDATE ON walrank.ranking
+	FOR EACH ROW EXECUTE FUNCTION walrank.ranking_check();

@@ -1,0 +1,14 @@
+-- The encoding that the stream has, and scores computed from it.
+
+CREATE FUNCTION walrank.encode(item record) RETURNS bytea
+	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_encode';
+COMMENT ON FUNCTION walrank.encode(record) IS 'a row as the stream would carry its insert: one Entry of walrank.proto';
+
+CREATE FUNCTION walrank.describe(relation regclass) RETURNS bytea
+	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_describe';
+COMMENT ON FUNCTION walrank.describe(regclass) IS 'a table as the stream would describe it: one Entry of walrank.proto';
+
+CREATE FUNCTION walrank.score(ranking text, item record, at timestamptz DEFAULT pg_catalog.now()) RETURNS double precision
+	LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_score';
+COMMENT ON FUNCTION walrank.score(text, record, timestamptz) IS
+	'the score of a row of the ranking''s table: SELECT walrank.score(''home'', i) FROM item i; NULL when it is not in the ranking';
