@@ -168,6 +168,7 @@ sub start
 		open STDERR, '>>', $self->{log};
 		open STDIN, '<', '/dev/null';
 		%ENV = (%ENV, %{ $self->{env} // {} });
+		no warnings "exec";
 		exec { bin('walrankd') } bin('walrankd'), '-c', $self->{conf}, @more;
 		POSIX::_exit(127);
 	}
@@ -190,8 +191,8 @@ sub status
 	my $out = '';
 	IPC::Run::run([ bin('walrank'), '--config', $self->{conf}, 'status', '--json' ], '<', \undef, '>', \$out, '2>', '/dev/null');
 	return undef unless $out =~ /\{/;
-	require JSON::PP;
-	return eval { JSON::PP::decode_json($out) };
+	require JSON::XS;
+	return eval { JSON::XS::decode_json($out) };
 }
 
 # Streaming, and every table known to be backfilled.
