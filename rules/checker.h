@@ -1,0 +1,25 @@
+/*
+ * checker.h -- what a tree means: types, functions' arguments, attributes.
+ *
+ * After it every call has its arguments in place, every table is ordered, every attribute has its
+ * number, and no operand is of a kind that can be told wrong without an item.
+ */
+#ifndef WALRANK_RULES_CHECKER_H
+#define WALRANK_RULES_CHECKER_H
+
+#include "parser.h"
+
+typedef struct RuleChecked
+{
+	RuleAttribute attributes[RULES_ATTRIBUTES_MAX]; /* in order of first appearance */
+	int nattributes;
+	bool use_clock;
+} RuleChecked;
+
+extern bool rule_check(RuleDefinition *definition, RuleChecked *checked, RuleError *error);
+
+/* Order of table keys of one kind: numbers by value, text by bytes, false before true. */
+extern int rule_literal_order(const RuleLiteral *a, const RuleLiteral *b);
+extern int rule_text_order(Slice a, Slice b);
+
+#endif /* WALRANK_RULES_CHECKER_H */

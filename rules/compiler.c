@@ -1,0 +1,378 @@
+/*
+ * compiler.c -- see compiler.h.
+ *
+ * and, or and flag jump over what need not be computed, so `exists(x) and 1 / x > 2` guards what
+ * follows.  Everything else computes all operands, from left to right.
+ */
+#include "compiler.h"
+
+typedef struct Compiler
+{
+	const RuleMemory *memory;
+	RuleError *error;
+	RuleInstruction code[RULES_PROGRAM_MAX];
+	int n;
+	int depth; /* cells on the stack after the instructions so far */
+} Compiler;
+
+static bool emit_node(Compiler *compiler, const RuleNode *node);
+
+/* effect: by how many cells the stack grows. */
+static RuleInstruction *
+emit(Compiler *compiler, const RuleNode *node, RuleOp op, int index, int effect)
+{
+	RuleInstruction *instruction;
+
+	if (compiler->n == RULES_PROGRAM_MAX)
+	{
+		rule_problem(compiler->error, node->at, "the definition has more than %d operations",
+					 RULES_PROGRAM_MAX);
+		return NULL;
+	}
+	compiler->depth += effect;
+	if (compiler->depth > RULES_STACK_MAX)
+	{
+		rule_problem(compiler->error, node->at, "the expression needs more than %d operands at once",
+					 RULES_STACK_MAX);
+		return NULL;
+	}
+	instruction = &compiler->code[compiler->n++];
+	instruction->op = (uint16_t) op;
+	instruction->index = (uint16_t) index;
+	instruction->literal = NULL;
+	return instruction;
+}
+
+static bool
+emit_literal(Compiler *compiler, const RuleNode *node, const RuleLiteral *literal)
+{
+	RuleInstruction *instruction = emit(compiler, node, OP_LITERAL, 0, 1);
+
+	if (instruction != NULL)
+		instruction->literal = literal;
+	return instruction != NULL;
+}
+
+static bool
+emit_number(Compiler *compiler, const RuleNode *node, double number)
+{
+	RuleLiteral *literal = compiler->memory->alloc(compiler->memory->context, sizeof(*literal));
+
+	memset(literal, 0, sizeof(*literal));
+	literal->kind = RULE_NUMBER;
+	literal->number = number;
+	return emit_literal(compiler, node, literal);
+}
+
+static RuleOp
+chain_op(RuleSymbol symbol)
+{
+	switch (symbol)
+	{
+		case SYMBOL_PLUS:
+			return OP_ADD;
+		case SYMBOL_MINUS:
+			return OP_SUBTRACT;
+		case SYMBOL_TIMES:
+			return OP_MULTIPLY;
+		default:
+			return OP_DIVIDE;
+	}
+}
+
+/* a b op c op ..: the first alone, each further one with its operator. */
+static bool
+emit_chain(Compiler *compiler, const RuleNode *node)
+{
+	for (const RuleNode *operand = node->first; operand != NULL; operand = operand->next)
+	{
+		if (!emit_node(compiler, operand))
+			return false;
+		if (operand != node->first && !emit(compiler, operand, chain_op(operand->symbol), 0, -1))
+			return false;
+	}
+	return true;
+}
+
+static bool
+emit_extreme(Compiler *compiler, const RuleNode *node, RuleOp op)
+{
+	for (const RuleNode *operand = node->first; operand != NULL; operand = operand->next)
+	{
+		if (!emit_node(compiler, operand))
+			return false;
+		if (operand != node->first && !emit(compiler, operand, op, 0, -1))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * a UNLESS_x end, b AND, UNLESS_x end, c AND, .. end: decided early, the rest is jumped over.
+ * Every jump of a chain goes to its end; they are patched once that is known.
+ */
+static bool
+emit_joined(Compiler *compiler, const RuleNode *node, RuleOp decide, RuleOp join)
+{
+	int start = compiler->n;
+
+	for (const RuleNode *operand = node->first; operand != NULL; operand = operand->next)
+	{
+		if (!emit_node(compiler, operand))
+			return false;
+		if (operand != node->first && !emit(compiler, operand, join, 0, -1))
+			return false;
+		/* 0 is no target of any jump: it marks the ones to patch below */
+		if (operand->next != NULL && !emit(compiler, operand, decide, 0, 0))
+			return false;
+	}
+	for (int i = start; i < compiler->n; i++)
+		if (compiler->code[i].op == decide && compiler->code[i].index == 0)
+			compiler->code[i].index = (uint16_t) compiler->n;
+	return true;
+}
+
+/* cond BRANCH else, v JUMP end, else: other, end: */
+static bool
+emit_flag(Compiler *compiler, const RuleNode *node)
+{
+	int branch;
+	int jump;
+
+	if (!emit_node(compiler, node->bound[0]))
+		return false;
+	branch = compiler->n;
+	if (!emit(compiler, node, OP_BRANCH, 0, -1) || !emit_node(compiler, node->bound[1]))
+		return false;
+	jump = compiler->n;
+	if (!emit(compiler, node, OP_JUMP, 0, -1))
+		return false;
+	compiler->code[branch].index = (uint16_t) compiler->n;
+	if (node->bound[2] != NULL ? !emit_node(compiler, node->bound[2])
+							   : !emit_number(compiler, node, node->function->arguments[2].fallback))
+		return false;
+	compiler->code[jump].index = (uint16_t) compiler->n;
+	return true;
+}
+
+static bool
+emit_table(Compiler *compiler, const RuleNode *node, const RuleNode *value, RuleOp op, const RuleTable *table)
+{
+	RuleInstruction *instruction;
+
+	if (!emit_node(compiler, value))
+		return false;
+	instruction = emit(compiler, node, op, 0, 0);
+	if (instruction != NULL)
+		instruction->table = table;
+	return instruction != NULL;
+}
+
+static bool
+emit_numeric(Compiler *compiler, const RuleNode *node)
+{
+	const RuleFunction *function = node->function;
+	RuleInstruction *instruction;
+
+	for (int i = 0; i < function->narguments; i++)
+		if (node->bound[i] != NULL ? !emit_node(compiler, node->bound[i])
+								   : !emit_number(compiler, node, function->arguments[i].fallback))
+			return false;
+	instruction = emit(compiler, node, OP_CALL, function->narguments, 1 - function->narguments);
+	if (instruction != NULL)
+		instruction->function = function;
+	return instruction != NULL;
+}
+
+static bool
+emit_call(Compiler *compiler, const RuleNode *node)
+{
+	switch (node->function->kind)
+	{
+		case FUNCTION_NUMERIC:
+			return emit_numeric(compiler, node);
+		case FUNCTION_LEAST:
+			return emit_extreme(compiler, node, OP_LEAST);
+		case FUNCTION_GREATEST:
+			return emit_extreme(compiler, node, OP_GREATEST);
+		case FUNCTION_EXISTS:
+			return emit(compiler, node, OP_EXISTS, node->bound[0]->attribute_index, 1) != NULL;
+		case FUNCTION_AGE:
+			return emit(compiler, node, OP_AGE, node->bound[0]->attribute_index, 1) != NULL;
+		case FUNCTION_STEPS:
+			return emit_table(compiler, node, node->bound[0], OP_STEPS, node->bound[1]->table);
+		case FUNCTION_ENUM:
+			return emit_table(compiler, node, node->bound[0], OP_ENUM, node->bound[1]->table);
+		case FUNCTION_FLAG:
+			return emit_flag(compiler, node);
+	}
+	return false;
+}
+
+/* Operands, then the instruction that joins them. */
+static bool
+emit_after(Compiler *compiler, const RuleNode *node, RuleOp op, int index, int effect)
+{
+	for (const RuleNode *operand = node->first; operand != NULL; operand = operand->next)
+		if (!emit_node(compiler, operand))
+			return false;
+	return emit(compiler, node, op, index, effect) != NULL;
+}
+
+static bool
+emit_node(Compiler *compiler, const RuleNode *node)
+{
+	switch (node->kind)
+	{
+		case NODE_LITERAL:
+			return emit_literal(compiler, node, &node->literal);
+		case NODE_ATTRIBUTE:
+			return emit(compiler, node, OP_LOAD, node->attribute_index, 1) != NULL;
+		case NODE_CALL:
+			return emit_call(compiler, node);
+		case NODE_CHAIN:
+			return emit_chain(compiler, node);
+		case NODE_NEGATE:
+			return emit_after(compiler, node, OP_NEGATE, 0, 0);
+		case NODE_NOT:
+			return emit_after(compiler, node, OP_NOT, 0, 0);
+		case NODE_COMPARE:
+			return emit_after(compiler, node, OP_COMPARE, (int) node->symbol, -1);
+		case NODE_IN_TABLE:
+			return emit_table(compiler, node, node->first, OP_IN_TABLE, node->table);
+		case NODE_IN_LIST:
+			return emit_node(compiler, node->first) &&
+				   emit(compiler, node, OP_IN_LIST, node->first->next->attribute_index, 0) != NULL;
+		case NODE_AND:
+			return emit_joined(compiler, node, OP_UNLESS_FALSE, OP_AND);
+		case NODE_OR:
+			return emit_joined(compiler, node, OP_UNLESS_TRUE, OP_OR);
+		case NODE_STEPS:
+		case NODE_ENUM:
+			break; /* arguments of a call, reached only through it */
+	}
+	return false;
+}
+
+/* ---- statements ---------------------------------------------------------------------------- */
+
+/*
+ * Without a clause of its own a term follows the definition's on_error.  A number there is a term's
+ * value: as a boost or factor it would mean something else, so those are left out instead.
+ */
+static RulePolicy
+effective_on_error(const RuleDefinition *definition, const RuleStatement *statement)
+{
+	RulePolicy policy = statement->on_error;
+
+	if (policy.action == POLICY_UNSET)
+	{
+		policy = definition->on_error;
+		if (policy.action == POLICY_VALUE && statement->kind != STATEMENT_TERM)
+			policy.action = POLICY_SKIP;
+	}
+	if (policy.action == POLICY_UNSET)
+		policy.action = POLICY_SKIP;
+	return policy;
+}
+
+static const char *
+copy_name(const RuleMemory *memory, Slice name)
+{
+	char *copy = memory->alloc(memory->context, name.len + 1);
+
+	memcpy(copy, name.data, name.len);
+	copy[name.len] = '\0';
+	return copy;
+}
+
+static bool
+emit_statement(Compiler *compiler, const RuleDefinition *definition, const RuleStatement *statement,
+			   RuleBlock *block)
+{
+	memset(block, 0, sizeof(*block));
+	block->kind = statement->kind;
+	block->name = copy_name(compiler->memory, statement->name);
+	block->weight = statement->weight;
+	block->missing = statement->missing;
+	if (block->missing.action == POLICY_UNSET)
+		block->missing.action = POLICY_SKIP;
+	block->on_error = effective_on_error(definition, statement);
+
+	block->when = (uint16_t) compiler->n;
+	compiler->depth = 0;
+	if (statement->when != NULL && !emit_node(compiler, statement->when))
+		return false;
+	block->value = (uint16_t) compiler->n;
+	compiler->depth = 0;
+	if (!emit_node(compiler, statement->value))
+		return false;
+	block->end = (uint16_t) compiler->n;
+	return true;
+}
+
+static void *
+copy_array(const RuleMemory *memory, const void *array, size_t bytes)
+{
+	void *copy = memory->alloc(memory->context, bytes > 0 ? bytes : 1);
+
+	if (bytes > 0)
+		memcpy(copy, array, bytes);
+	return copy;
+}
+
+static RuleProgram *
+finish(const Compiler *compiler, const RuleDefinition *definition, const RuleChecked *checked)
+{
+	const RuleMemory *memory = compiler->memory;
+	RuleProgram *program = memory->alloc(memory->context, sizeof(*program));
+
+	memset(program, 0, sizeof(*program));
+	program->instructions =
+		copy_array(memory, compiler->code, (size_t) compiler->n * sizeof(compiler->code[0]));
+	program->ninstructions = compiler->n;
+	program->attributes = copy_array(memory, checked->attributes,
+									 (size_t) checked->nattributes * sizeof(checked->attributes[0]));
+	program->nattributes = checked->nattributes;
+	program->use_clock = checked->use_clock;
+	program->on_error = definition->on_error;
+	program->has_clamp = definition->has_clamp;
+	program->clamp_low = definition->clamp_low;
+	program->clamp_high = definition->clamp_high;
+	program->round = definition->round;
+	return program;
+}
+
+RuleProgram *
+rule_compile(const RuleDefinition *definition, const RuleChecked *checked, const RuleMemory *memory,
+			 RuleError *error)
+{
+	Compiler room; /* 128 kB of stack, rather than of a memory that is never freed */
+	Compiler *compiler = &room;
+	RuleBlock *blocks =
+		memory->alloc(memory->context, ((size_t) definition->nstatements + 1) * sizeof(*blocks));
+	RuleBlock *where = NULL;
+	RuleProgram *program;
+	int n = 0;
+
+	compiler->memory = memory;
+	compiler->error = error;
+	compiler->n = 0;
+	compiler->depth = 0;
+	for (const RuleStatement *s = definition->first; s != NULL; s = s->next)
+	{
+		RuleBlock *block = &blocks[n];
+
+		if (s->kind == STATEMENT_WHERE)
+			block = where = memory->alloc(memory->context, sizeof(*where));
+		else
+			n++;
+		if (!emit_statement(compiler, definition, s, block))
+			return NULL;
+	}
+	program = finish(compiler, definition, checked);
+	program->where = where;
+	program->blocks = blocks;
+	program->nblocks = n;
+	return program;
+}

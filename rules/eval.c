@@ -1,0 +1,761 @@
+/*
+ * eval.c -- a program and an item's values as a score.
+ *
+ * A value that is missing makes what is computed from it missing, and a condition unknown.  An
+ * error ends its statement; the statement's policy says what then.  Nothing is allocated, nothing
+ * recurses, and no cell ever holds a number that is not finite.
+ */
+#include "program.h"
+
+#include <math.h>
+
+/* What the stack holds. kind: RULE_MISSING .. RULE_OTHER, with the meaning of a RuleValue. */
+typedef struct Cell
+{
+	RuleKind kind;
+	bool has_time; /* RULE_TEXT written in the definition that reads as a time */
+	union
+	{
+		bool boolean;
+		double number;
+		int64_t time_us;
+		Slice bytes;
+	};
+	int64_t text_time_us; /* has_time */
+} Cell;
+
+typedef struct Machine
+{
+	const RuleValue *values;
+	int64_t now_us;
+	const char *reason; /* of the error */
+} Machine;
+
+static bool
+fail(Machine *machine, const char *reason)
+{
+	machine->reason = reason;
+	return false;
+}
+
+static inline void
+set_missing(Cell *cell)
+{
+	cell->kind = RULE_MISSING;
+}
+
+static inline void
+set_bool(Cell *cell, bool boolean)
+{
+	cell->kind = RULE_BOOL;
+	cell->boolean = boolean;
+}
+
+static inline bool
+set_number(Machine *machine, Cell *cell, double number)
+{
+	cell->kind = RULE_NUMBER;
+	cell->number = number;
+	if (__builtin_expect(isfinite(number), true))
+		return true;
+	return fail(machine, isnan(number) ? "the result is not a number" : "overflow");
+}
+
+/* ---- loading ------------------------------------------------------------------------------- */
+
+static void
+load_literal(Cell *cell, const RuleLiteral *literal)
+{
+	cell->kind = literal->kind;
+	if (literal->kind == RULE_NUMBER)
+		cell->number = literal->number;
+	else if (literal->kind == RULE_BOOL)
+		cell->boolean = literal->boolean;
+	else
+	{
+		cell->bytes = literal->text;
+		cell->has_time = literal->has_time;
+		cell->text_time_us = literal->time_us;
+	}
+}
+
+static bool
+load_value(Machine *machine, Cell *cell, const RuleValue *value)
+{
+	cell->kind = value->kind;
+	switch (value->kind)
+	{
+		case RULE_NUMBER:
+			cell->number = value->number;
+			if (!isfinite(value->number))
+				return fail(machine, "a number is not finite, or too large for double precision");
+			return true;
+		case RULE_BOOL:
+			cell->boolean = value->boolean;
+			return true;
+		case RULE_TIME:
+			cell->time_us = value->time_us;
+			return true;
+		case RULE_TEXT:
+		case RULE_LIST:
+			cell->bytes = value->bytes;
+			cell->has_time = false;
+			return true;
+		default:
+			return true;
+	}
+}
+
+/* ---- numbers ------------------------------------------------------------------------------- */
+
+typedef enum
+{
+	OPERANDS_READY,
+	OPERANDS_MISSING,
+	OPERANDS_WRONG,
+} Operands;
+
+static Operands
+check_numbers(Machine *machine, const Cell *cells, int n)
+{
+	Operands operands = OPERANDS_READY;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (cells[i].kind == RULE_NUMBER)
+			continue;
+		if (cells[i].kind != RULE_MISSING)
+		{
+			fail(machine, "wrong type: expected a number");
+			return OPERANDS_WRONG;
+		}
+		operands = OPERANDS_MISSING;
+	}
+	return operands;
+}
+
+static bool
+arithmetic(Machine *machine, Cell *cells, RuleOp op)
+{
+	double a = cells[0].number;
+	double b = cells[1].number;
+
+	if (cells[0].kind != RULE_NUMBER || cells[1].kind != RULE_NUMBER)
+	{
+		if (check_numbers(machine, cells, 2) == OPERANDS_WRONG)
+			return false;
+		set_missing(cells);
+		return true;
+	}
+	switch (op)
+	{
+		case OP_ADD:
+			return set_number(machine, cells, a + b);
+		case OP_SUBTRACT:
+			return set_number(machine, cells, a - b);
+		case OP_MULTIPLY:
+			return set_number(machine, cells, a * b);
+		case OP_DIVIDE:
+			if (b == 0)
+				return fail(machine, "division by zero");
+			return set_number(machine, cells, a / b);
+		case OP_LEAST:
+			return set_number(machine, cells, b < a ? b : a);
+		default:
+			return set_number(machine, cells, b > a ? b : a);
+	}
+}
+
+static bool
+negate(Machine *machine, Cell *cell)
+{
+	switch (check_numbers(machine, cell, 1))
+	{
+		case OPERANDS_READY:
+			cell->number = -cell->number;
+			return true;
+		case OPERANDS_MISSING:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static const char *
+domain_reason(RuleDomain domain)
+{
+	switch (domain)
+	{
+		case DOMAIN_NOT_NEGATIVE:
+			return "an argument is negative";
+		case DOMAIN_POSITIVE:
+			return "an argument is not greater than 0";
+		default:
+			return "an argument is not between 0 and 1";
+	}
+}
+
+static bool
+call(Machine *machine, Cell *cells, const RuleFunction *function)
+{
+	double arguments[RULES_ARGUMENTS_MAX];
+
+	for (int i = 0; i < function->narguments; i++)
+	{
+		RuleDomain domain = function->arguments[i].domain;
+
+		if (cells[i].kind != RULE_NUMBER)
+		{
+			if (check_numbers(machine, cells + i, function->narguments - i) == OPERANDS_WRONG)
+				return false;
+			set_missing(cells);
+			return true;
+		}
+		arguments[i] = cells[i].number;
+		if (domain != DOMAIN_ANY && rule_domain_violation(domain, arguments[i]) != NULL)
+			return fail(machine, domain_reason(domain));
+	}
+	return set_number(machine, cells, function->compute(arguments));
+}
+
+static bool
+age(Machine *machine, Cell *cell, const RuleValue *value)
+{
+	int64_t time_us;
+
+	if (value->kind == RULE_TIME)
+		time_us = value->time_us;
+	else if (value->kind == RULE_TEXT && rules_parse_time(value->bytes, &time_us))
+		;
+	else if (value->has_own_time)
+		time_us = value->own_time_us;
+	else
+	{
+		set_missing(cell);
+		return true;
+	}
+	if (time_us == INT64_MIN)
+		return fail(machine, "the time is infinitely long ago");
+	if (time_us >= machine->now_us)
+		return set_number(machine, cell, 0);
+	/* unsigned, because the difference of two int64 may need 64 bits */
+	return set_number(machine, cell, (double) ((uint64_t) machine->now_us - (uint64_t) time_us) / 1e6);
+}
+
+/* ---- comparisons --------------------------------------------------------------------------- */
+
+static bool
+text_time(const Cell *text, int64_t *time_us)
+{
+	*time_us = text->text_time_us;
+	return text->has_time || rules_parse_time(text->bytes, time_us);
+}
+
+static int
+time_order(int64_t a, int64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static bool
+order_time_text(Machine *machine, const Cell *time, const Cell *text, int *order)
+{
+	int64_t time_us;
+
+	if (!text_time(text, &time_us))
+		return fail(machine, "a time is compared with text that is no time");
+	*order = time_order(time->time_us, time_us);
+	return true;
+}
+
+static bool
+order_cells(Machine *machine, const Cell *a, const Cell *b, int *order)
+{
+	if (a->kind == RULE_TIME && b->kind == RULE_TEXT)
+		return order_time_text(machine, a, b, order);
+	if (a->kind == RULE_TEXT && b->kind == RULE_TIME)
+	{
+		bool ok = order_time_text(machine, b, a, order);
+
+		*order = -*order;
+		return ok;
+	}
+	if (a->kind != b->kind)
+		return fail(machine, "wrong type: two values of different kinds are compared");
+	switch (a->kind)
+	{
+		case RULE_NUMBER:
+			*order = a->number < b->number ? -1 : a->number > b->number;
+			return true;
+		case RULE_TEXT:
+			*order = rule_text_order(a->bytes, b->bytes);
+			return true;
+		case RULE_BOOL:
+			*order = (int) a->boolean - (int) b->boolean;
+			return true;
+		case RULE_TIME:
+			*order = time_order(a->time_us, b->time_us);
+			return true;
+		default:
+			return fail(machine, "wrong type: a value that cannot be compared");
+	}
+}
+
+static bool
+compare(Machine *machine, Cell *cells, RuleSymbol symbol)
+{
+	int order = 0;
+	RuleKind kind = cells[0].kind;
+
+	if (kind == RULE_MISSING || cells[1].kind == RULE_MISSING)
+	{
+		set_missing(cells);
+		return true;
+	}
+	if (!order_cells(machine, &cells[0], &cells[1], &order))
+		return false;
+	switch (symbol)
+	{
+		case SYMBOL_EQUAL:
+			set_bool(cells, order == 0);
+			return true;
+		case SYMBOL_NOT_EQUAL:
+			set_bool(cells, order != 0);
+			return true;
+		default:
+			break;
+	}
+	if (kind == RULE_BOOL)
+		return fail(machine, "wrong type: true and false have no order");
+	set_bool(cells, symbol == SYMBOL_LESS		  ? order < 0
+					: symbol == SYMBOL_LESS_EQUAL ? order <= 0
+					: symbol == SYMBOL_GREATER	  ? order > 0
+												  : order >= 0);
+	return true;
+}
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+static RuleLiteral
+cell_literal(const Cell *cell)
+{
+	RuleLiteral literal = {.kind = cell->kind};
+
+	if (cell->kind == RULE_NUMBER)
+		literal.number = cell->number;
+	else if (cell->kind == RULE_TEXT)
+		literal.text = cell->bytes;
+	else
+		literal.boolean = cell->boolean;
+	return literal;
+}
+
+/* The last entry that is not above the key, or -1. Tables are sorted. */
+static int
+table_find(const RuleTable *table, const RuleLiteral *key)
+{
+	int low = 0;
+	int high = table->n;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (rule_literal_order(&table->entries[middle].key, key) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low - 1;
+}
+
+static const RuleEntry *
+table_exact(const RuleTable *table, const RuleLiteral *key)
+{
+	int i = table_find(table, key);
+
+	return i >= 0 && rule_literal_order(&table->entries[i].key, key) == 0 ? &table->entries[i] : NULL;
+}
+
+static bool
+time_in_table(const RuleTable *table, int64_t time_us)
+{
+	for (int i = 0; i < table->n; i++)
+		if (table->entries[i].key.has_time && table->entries[i].key.time_us == time_us)
+			return true;
+	return false;
+}
+
+static bool
+in_table(Machine *machine, Cell *cell, const RuleTable *table)
+{
+	RuleLiteral key;
+
+	if (cell->kind == RULE_MISSING)
+		return true;
+	if (cell->kind == RULE_TIME && table->kind == RULE_TEXT)
+	{
+		set_bool(cell, time_in_table(table, cell->time_us));
+		return true;
+	}
+	if (cell->kind != table->kind)
+		return fail(machine, "wrong type: the value and the list are of different kinds");
+	key = cell_literal(cell);
+	set_bool(cell, table_exact(table, &key) != NULL);
+	return true;
+}
+
+static void
+set_table_value(Cell *cell, const RuleTable *table, const RuleEntry *entry)
+{
+	cell->kind = entry != NULL || table->has_other ? RULE_NUMBER : RULE_MISSING;
+	cell->number = entry != NULL ? entry->value : table->other;
+}
+
+static bool
+steps(Machine *machine, Cell *cell, const RuleTable *table)
+{
+	Operands operands = check_numbers(machine, cell, 1);
+	RuleLiteral key;
+	int i;
+
+	if (operands != OPERANDS_READY)
+		return operands == OPERANDS_MISSING;
+	key = cell_literal(cell);
+	i = table_find(table, &key);
+	set_table_value(cell, table, i >= 0 ? &table->entries[i] : NULL);
+	return true;
+}
+
+static bool
+enumerate(Machine *machine, Cell *cell, const RuleTable *table)
+{
+	RuleLiteral key;
+
+	if (cell->kind == RULE_MISSING)
+		return true;
+	if (cell->kind != table->kind)
+		return fail(machine, "wrong type: the value and the keys of enum are of different kinds");
+	key = cell_literal(cell);
+	set_table_value(cell, table, table_exact(table, &key));
+	return true;
+}
+
+/* ---- list attributes ----------------------------------------------------------------------- */
+
+static bool
+element_equals(const Cell *cell, const WireValue *element)
+{
+	double number;
+
+	switch (cell->kind)
+	{
+		case RULE_TEXT:
+			return element->kind == VALUE_TEXT && slice_equal(element->bytes, cell->bytes);
+		case RULE_NUMBER:
+			return wire_number(element, &number) && number == cell->number;
+		case RULE_BOOL:
+			return element->kind == VALUE_BOOL && element->boolean == cell->boolean;
+		default:
+			return false;
+	}
+}
+
+/* Elements of another kind, null among them, are merely unequal: lists may be mixed. */
+static bool
+list_contains(const Cell *cell, Slice list)
+{
+	WireCursor cursor = wire_cursor(list);
+	WireValue element;
+	Slice body;
+
+	while (wire_value_next(&cursor, &body))
+		if (wire_value(body, &element) && element_equals(cell, &element))
+			return true;
+	return false;
+}
+
+static bool
+in_list(Machine *machine, Cell *cell, const RuleValue *list)
+{
+	if (cell->kind != RULE_MISSING && cell->kind != RULE_TEXT && cell->kind != RULE_NUMBER &&
+		cell->kind != RULE_BOOL)
+		return fail(machine, "wrong type: a value that no list can hold");
+	if (list->kind != RULE_LIST && list->kind != RULE_MISSING)
+		return fail(machine, "wrong type: expected a list after \"in\"");
+	if (cell->kind == RULE_MISSING || list->kind == RULE_MISSING)
+		set_missing(cell);
+	else
+		set_bool(cell, list_contains(cell, list->bytes));
+	return true;
+}
+
+/* ---- three-valued logic: missing is unknown ------------------------------------------------- */
+
+static inline bool
+check_condition(Machine *machine, const Cell *cell)
+{
+	if (cell->kind == RULE_BOOL || cell->kind == RULE_MISSING)
+		return true;
+	return fail(machine, "wrong type: expected true or false");
+}
+
+static inline bool
+is(const Cell *cell, bool boolean)
+{
+	return cell->kind == RULE_BOOL && cell->boolean == boolean;
+}
+
+/* decisive: false for "and", true for "or". */
+static bool
+join(Machine *machine, Cell *cells, bool decisive)
+{
+	if (!check_condition(machine, &cells[0]) || !check_condition(machine, &cells[1]))
+		return false;
+	if (is(&cells[0], decisive) || is(&cells[1], decisive))
+		set_bool(cells, decisive);
+	else if (cells[0].kind == RULE_MISSING || cells[1].kind == RULE_MISSING)
+		set_missing(cells);
+	else
+		set_bool(cells, !decisive);
+	return true;
+}
+
+static bool
+negate_condition(Machine *machine, Cell *cell)
+{
+	if (!check_condition(machine, cell))
+		return false;
+	if (cell->kind == RULE_BOOL)
+		cell->boolean = !cell->boolean;
+	return true;
+}
+
+/* ---- the machine --------------------------------------------------------------------------- */
+
+/* Run [from, to); its value is left in *result.  False: machine->reason says why. */
+static bool
+run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result)
+{
+	Cell stack[RULES_STACK_MAX];
+	Cell *top = stack; /* the next free one */
+	int at = from;
+
+	while (at < to)
+	{
+		const RuleInstruction *i = &program->instructions[at++];
+		bool ok = true;
+
+		switch ((RuleOp) i->op)
+		{
+			case OP_LITERAL:
+				load_literal(top++, i->literal);
+				break;
+			case OP_LOAD:
+				ok = load_value(machine, top++, &machine->values[i->index]);
+				break;
+			case OP_ADD:
+			case OP_SUBTRACT:
+			case OP_MULTIPLY:
+			case OP_DIVIDE:
+			case OP_LEAST:
+			case OP_GREATEST:
+				ok = arithmetic(machine, --top - 1, (RuleOp) i->op);
+				break;
+			case OP_NEGATE:
+				ok = negate(machine, top - 1);
+				break;
+			case OP_COMPARE:
+				ok = compare(machine, --top - 1, (RuleSymbol) i->index);
+				break;
+			case OP_IN_TABLE:
+				ok = in_table(machine, top - 1, i->table);
+				break;
+			case OP_IN_LIST:
+				ok = in_list(machine, top - 1, &machine->values[i->index]);
+				break;
+			case OP_NOT:
+				ok = negate_condition(machine, top - 1);
+				break;
+			case OP_AND:
+			case OP_OR:
+				ok = join(machine, --top - 1, i->op == OP_OR);
+				break;
+			case OP_UNLESS_FALSE:
+			case OP_UNLESS_TRUE:
+				ok = check_condition(machine, top - 1);
+				if (is(top - 1, i->op == OP_UNLESS_TRUE))
+					at = i->index;
+				break;
+			case OP_BRANCH:
+				ok = check_condition(machine, --top);
+				if (!is(top, true))
+					at = i->index;
+				break;
+			case OP_JUMP:
+				at = i->index;
+				break;
+			case OP_CALL:
+				top -= i->index - 1;
+				ok = call(machine, top - 1, i->function);
+				break;
+			case OP_EXISTS:
+				set_bool(top++, machine->values[i->index].kind != RULE_MISSING);
+				break;
+			case OP_AGE:
+				ok = age(machine, top++, &machine->values[i->index]);
+				break;
+			case OP_STEPS:
+				ok = steps(machine, top - 1, i->table);
+				break;
+			case OP_ENUM:
+				ok = enumerate(machine, top - 1, i->table);
+				break;
+		}
+		if (!ok)
+			return false;
+	}
+	*result = top[-1];
+	return true;
+}
+
+/* Whether a condition holds: unknown does not. */
+static bool
+run_condition(Machine *machine, const RuleProgram *program, int from, int to, bool *holds)
+{
+	Cell cell;
+
+	if (!run(machine, program, from, to, &cell) || !check_condition(machine, &cell))
+		return false;
+	*holds = is(&cell, true);
+	return true;
+}
+
+/* ---- statements ---------------------------------------------------------------------------- */
+
+typedef enum
+{
+	BLOCK_VALUE,
+	BLOCK_LEFT_OUT,
+	BLOCK_QUARANTINE,
+} BlockOutcome;
+
+static BlockOutcome
+apply_policy(const RulePolicy *policy, double *value)
+{
+	*value = policy->value;
+	return policy->action == POLICY_VALUE  ? BLOCK_VALUE
+		   : policy->action == POLICY_SKIP ? BLOCK_LEFT_OUT
+										   : BLOCK_QUARANTINE;
+}
+
+static BlockOutcome
+block_evaluate(Machine *machine, const RuleProgram *program, const RuleBlock *block, double *value)
+{
+	bool holds = true;
+	Cell cell;
+
+	if (block->when < block->value && !run_condition(machine, program, block->when, block->value, &holds))
+		return apply_policy(&block->on_error, value);
+	if (!holds)
+		return BLOCK_LEFT_OUT;
+	if (!run(machine, program, block->value, block->end, &cell))
+		return apply_policy(&block->on_error, value);
+	switch (check_numbers(machine, &cell, 1))
+	{
+		case OPERANDS_READY:
+			*value = cell.number;
+			return BLOCK_VALUE;
+		case OPERANDS_MISSING:
+			return apply_policy(&block->missing, value);
+		default:
+			return apply_policy(&block->on_error, value);
+	}
+}
+
+static void
+quarantine(RuleResult *result, const char *statement, const char *reason)
+{
+	result->outcome = RULE_QUARANTINE;
+	result->score = 0;
+	result->statement = statement;
+	result->reason = reason;
+}
+
+/* True: go on; the item is in the ranking. An item of which `where` cannot be told is not. */
+static bool
+where_holds(Machine *machine, const RuleProgram *program, RuleResult *result)
+{
+	const RuleBlock *where = program->where;
+	bool holds = false;
+
+	if (where == NULL)
+		return true;
+	if (!run_condition(machine, program, where->value, where->end, &holds))
+	{
+		if (where->on_error.action == POLICY_QUARANTINE)
+			quarantine(result, where->name, machine->reason);
+		else
+			result->outcome = RULE_OUTSIDE;
+		return false;
+	}
+	if (!holds)
+		result->outcome = RULE_OUTSIDE;
+	return holds;
+}
+
+/* Clamp and round; a sum that is not finite has nothing to leave out, so only a number helps it. */
+static void
+finish_score(const RuleProgram *program, double score, RuleResult *result)
+{
+	if (!isfinite(score))
+	{
+		if (program->on_error.action != POLICY_VALUE)
+		{
+			quarantine(result, "score", isnan(score) ? "the result is not a number" : "overflow");
+			return;
+		}
+		score = program->on_error.value;
+	}
+	if (program->has_clamp)
+		score = score < program->clamp_low	  ? program->clamp_low
+				: score > program->clamp_high ? program->clamp_high
+											  : score;
+	score = rule_round(score, program->round);
+	result->outcome = RULE_SCORE;
+	result->score = score == 0 ? 0 : score; /* -0 and 0 are one score */
+}
+
+void
+rules_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us, RuleResult *result)
+{
+	Machine machine = {values, now_us, NULL};
+	double terms = 0;
+	double boosts = 0;
+	double factors = 1;
+
+	*result = (RuleResult){RULE_OUTSIDE, 0, NULL, NULL};
+	if (!where_holds(&machine, program, result))
+		return;
+	for (int i = 0; i < program->nblocks; i++)
+	{
+		const RuleBlock *block = &program->blocks[i];
+		double value;
+		BlockOutcome outcome = block_evaluate(&machine, program, block, &value);
+
+		if (outcome == BLOCK_QUARANTINE)
+		{
+			quarantine(result, block->name, machine.reason);
+			return;
+		}
+		if (outcome == BLOCK_LEFT_OUT)
+			continue;
+		if (block->kind == STATEMENT_TERM)
+			terms += block->weight * value;
+		else if (block->kind == STATEMENT_BOOST)
+			boosts += value;
+		else
+			factors *= value;
+	}
+	finish_score(program, (terms + boosts) * factors, result);
+}

@@ -1,0 +1,347 @@
+/*
+ * functions.c -- see functions.h.
+ *
+ * Formulas are evaluated as scoring.md section b writes them, from left to right.  A result that is
+ * not finite is the caller's to refuse.
+ */
+#include "functions.h"
+
+#include <math.h>
+
+double
+rule_round(double v, double q)
+{
+	double n = rint(1 / q);
+	double rounded = n * q == 1 ? rint(v * n) / n : rint(v / q) * q;
+
+	/* v * n overflows only where v is a multiple of any sensible q already */
+	return isfinite(rounded) ? rounded : v;
+}
+
+static double
+compute_linear(const double *a)
+{
+	return a[1] * a[0] + a[2];
+}
+
+static double
+compute_log1p(const double *a)
+{
+	return log1p(a[1] * a[0]);
+}
+
+static double
+compute_log10p(const double *a)
+{
+	return log10(1 + a[1] * a[0]);
+}
+
+static double
+compute_ln2p(const double *a)
+{
+	return log(2 + a[1] * a[0]);
+}
+
+static double
+compute_sqrt(const double *a)
+{
+	return sqrt(a[0]);
+}
+
+static double
+compute_square(const double *a)
+{
+	return a[0] * a[0];
+}
+
+static double
+compute_pow(const double *a)
+{
+	return pow(a[0], a[1]);
+}
+
+static double
+compute_abs(const double *a)
+{
+	return fabs(a[0]);
+}
+
+static double
+compute_recip(const double *a)
+{
+	return a[2] / (a[1] * a[0] + a[3]);
+}
+
+static double
+compute_saturation(const double *a)
+{
+	return a[0] / (a[0] + a[1]);
+}
+
+static double
+compute_inverse(const double *a)
+{
+	return a[1] / (a[0] + a[1]);
+}
+
+static double
+compute_sigmoid(const double *a)
+{
+	double x = pow(a[0], a[2]);
+
+	return x / (x + pow(a[1], a[2]));
+}
+
+static double
+compute_logistic(const double *a)
+{
+	return 1 / (1 + exp(-a[1] * (a[0] - a[2])));
+}
+
+static double
+with_floor(double p, double decayed)
+{
+	return p + (1 - p) * decayed;
+}
+
+static double
+compute_gauss(const double *a)
+{
+	return with_floor(a[3], exp(a[0] * a[0] * log(a[2]) / (a[1] * a[1])));
+}
+
+static double
+compute_exp_decay(const double *a)
+{
+	return with_floor(a[3], exp(a[0] * log(a[2]) / a[1]));
+}
+
+static double
+compute_half_life(const double *a)
+{
+	return with_floor(a[2], exp2(-a[0] / a[1]));
+}
+
+static double
+compute_linear_decay(const double *a)
+{
+	double s = a[1] / (1 - a[2]);
+	double left = (s - a[0]) / s;
+
+	return with_floor(a[3], left > 0 ? left : 0);
+}
+
+static double
+compute_clamp(const double *a)
+{
+	if (a[1] > a[2])
+		return (double) NAN;
+	return a[0] < a[1] ? a[1] : a[0] > a[2] ? a[2] : a[0];
+}
+
+static double
+compute_round(const double *a)
+{
+	return rule_round(a[0], a[1]);
+}
+
+#define NUMBER(name)                                                                                         \
+	{                                                                                                        \
+		name, ARGUMENT_NUMBER, DOMAIN_ANY, false, 0                                                          \
+	}
+#define NUMBER_IN(name, domain)                                                                              \
+	{                                                                                                        \
+		name, ARGUMENT_NUMBER, domain, false, 0                                                              \
+	}
+#define OPTIONAL(name, domain, fallback)                                                                     \
+	{                                                                                                        \
+		name, ARGUMENT_NUMBER, domain, true, fallback                                                        \
+	}
+#define ARGUMENT(name, kind)                                                                                 \
+	{                                                                                                        \
+		name, kind, DOMAIN_ANY, false, 0                                                                     \
+	}
+#define DECAY OPTIONAL("decay", DOMAIN_FRACTION, 0.5)
+#define FLOOR OPTIONAL("floor", DOMAIN_FRACTION_WIDE, 0)
+#define X NUMBER_IN("x", DOMAIN_NOT_NEGATIVE)
+#define P NUMBER_IN("p", DOMAIN_POSITIVE)
+#define F OPTIONAL("f", DOMAIN_POSITIVE, 1)
+
+/* clang-format off: one function a line, like any table */
+static const RuleFunction functions[] = {
+	{"abs", "abs(x)", FUNCTION_NUMERIC, 1, {NUMBER("x")}, compute_abs},
+	{"age", "age(attribute)", FUNCTION_AGE, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
+	{"clamp",
+	 "clamp(v, lo, hi)",
+	 FUNCTION_NUMERIC,
+	 3,
+	 {NUMBER("v"), NUMBER("lo"), NUMBER("hi")},
+	 compute_clamp},
+	{"enum",
+	 "enum(x, {'a': 1, 'b': 2}, else = 0)",
+	 FUNCTION_ENUM,
+	 3,
+	 {ARGUMENT("x", ARGUMENT_SCALAR),
+	  ARGUMENT("values", ARGUMENT_ENUM),
+	  {"else", ARGUMENT_CONSTANT, DOMAIN_ANY, true, 0}},
+	 NULL},
+	{"exists", "exists(attribute)", FUNCTION_EXISTS, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
+	{"exp_decay",
+	 "exp_decay(d, scale, decay = 0.5, floor = 0)",
+	 FUNCTION_NUMERIC,
+	 4,
+	 {NUMBER("d"), NUMBER_IN("scale", DOMAIN_POSITIVE), DECAY, FLOOR},
+	 compute_exp_decay},
+	{"flag",
+	 "flag(condition, v, else = 0)",
+	 FUNCTION_FLAG,
+	 3,
+	 {ARGUMENT("condition", ARGUMENT_CONDITION), NUMBER("v"), OPTIONAL("else", DOMAIN_ANY, 0)},
+	 NULL},
+	{"gauss",
+	 "gauss(d, scale, decay = 0.5, floor = 0)",
+	 FUNCTION_NUMERIC,
+	 4,
+	 {NUMBER("d"), NUMBER_IN("scale", DOMAIN_POSITIVE), DECAY, FLOOR},
+	 compute_gauss},
+	{"half_life",
+	 "half_life(d, h, floor = 0)",
+	 FUNCTION_NUMERIC,
+	 3,
+	 {NUMBER("d"), NUMBER_IN("h", DOMAIN_POSITIVE), FLOOR},
+	 compute_half_life},
+	{"inverse", "inverse(x, p)", FUNCTION_NUMERIC, 2, {X, P}, compute_inverse},
+	{"linear",
+	 "linear(x, w, b = 0)",
+	 FUNCTION_NUMERIC,
+	 3,
+	 {NUMBER("x"), NUMBER("w"), OPTIONAL("b", DOMAIN_ANY, 0)},
+	 compute_linear},
+	{"linear_decay",
+	 "linear_decay(d, scale, decay = 0.5, floor = 0)",
+	 FUNCTION_NUMERIC,
+	 4,
+	 {NUMBER("d"), NUMBER_IN("scale", DOMAIN_POSITIVE), DECAY, FLOOR},
+	 compute_linear_decay},
+	{"ln2p", "ln2p(x, f = 1)", FUNCTION_NUMERIC, 2, {X, F}, compute_ln2p},
+	{"log10p", "log10p(x, f = 1)", FUNCTION_NUMERIC, 2, {X, F}, compute_log10p},
+	{"log1p", "log1p(x, f = 1)", FUNCTION_NUMERIC, 2, {X, F}, compute_log1p},
+	{"logistic",
+	 "logistic(x, k, x0)",
+	 FUNCTION_NUMERIC,
+	 3,
+	 {NUMBER("x"), NUMBER("k"), NUMBER("x0")},
+	 compute_logistic},
+	{"max", "max(x, y, ...)", FUNCTION_GREATEST, 2, {NUMBER("x"), NUMBER("y")}, NULL},
+	{"min", "min(x, y, ...)", FUNCTION_LEAST, 2, {NUMBER("x"), NUMBER("y")}, NULL},
+	{"pow", "pow(x, p)", FUNCTION_NUMERIC, 2, {NUMBER("x"), NUMBER("p")}, compute_pow},
+	{"recip",
+	 "recip(x, m, a, b)",
+	 FUNCTION_NUMERIC,
+	 4,
+	 {NUMBER("x"), NUMBER("m"), NUMBER("a"), NUMBER("b")},
+	 compute_recip},
+	{"round",
+	 "round(v, q)",
+	 FUNCTION_NUMERIC,
+	 2,
+	 {NUMBER("v"), NUMBER_IN("q", DOMAIN_POSITIVE)},
+	 compute_round},
+	{"saturation", "saturation(x, p)", FUNCTION_NUMERIC, 2, {X, P}, compute_saturation},
+	{"sigmoid", "sigmoid(x, p, e)", FUNCTION_NUMERIC, 3, {X, P, NUMBER("e")}, compute_sigmoid},
+	{"sqrt", "sqrt(x)", FUNCTION_NUMERIC, 1, {X}, compute_sqrt},
+	{"square", "square(x)", FUNCTION_NUMERIC, 1, {NUMBER("x")}, compute_square},
+	{"steps",
+	 "steps(x, [(bound, value), ...], below = 0)",
+	 FUNCTION_STEPS,
+	 3,
+	 {NUMBER("x"), ARGUMENT("steps", ARGUMENT_STEPS), {"below", ARGUMENT_CONSTANT, DOMAIN_ANY, true, 0}},
+	 NULL},
+};
+
+/* Words of later versions and of other systems, and what to write today. */
+static const struct
+{
+	const char *name;
+	bool planned;
+	const char *hint;
+} not_ours[] = {
+	{"interp", true, "Use steps(x, [(bound, value), ...], below = 0)."},
+	{"contains", true, "Use 'value' in attribute."},
+	{"overlap", true, "Use 'value' in attribute, joined by or."},
+	{"len", true, "Lists can be searched: 'value' in attribute."},
+	{"changed", true, "Only the item's present attributes can be read."},
+	{"old", true, "Only the item's present attributes can be read."},
+	{"delta", true, "Only the item's present attributes can be read."},
+	{"rate", true, "Only the item's present attributes can be read."},
+	{"count", true, "Only the item's present attributes can be read."},
+	{"sum", true, "Only the item's present attributes can be read."},
+	{"avg", true, "Only the item's present attributes can be read."},
+	{"topk", true, "Only the item's present attributes can be read."},
+	{"distinct", true, "Only the item's present attributes can be read."},
+	{"if", false, "Use flag(condition, v, else = 0)."},
+	{"case", false, "Use flag(condition, v, else = 0), or enum, or steps."},
+	{"coalesce", false, "Use missing at the end of the line, or flag(exists(a), a, else = 0)."},
+	{"now", false, "Use age(attribute): seconds between the attribute's time and the evaluation."},
+	{"random", false, "A score is the same whenever it is computed."},
+	{"exp", false, "Use exp_decay(d, scale), half_life(d, h) or pow(x, p)."},
+	{"log", false, "Use log1p(x), log10p(x) or ln2p(x), which are defined at 0."},
+	{"ln", false, "Use log1p(x), log10p(x) or ln2p(x), which are defined at 0."},
+};
+/* clang-format on */
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+const RuleFunction *
+rule_function_find(Slice name)
+{
+	for (size_t i = 0; i < LENGTH(functions); i++)
+		if (slice_equal(name, slice_string(functions[i].name)))
+			return &functions[i];
+	return NULL;
+}
+
+bool
+rule_function_unknown(RuleError *error, RulePosition at, Slice name)
+{
+	RuleNearest nearest;
+
+	for (size_t i = 0; i < LENGTH(not_ours); i++)
+		if (slice_equal(name, slice_string(not_ours[i].name)))
+		{
+			rule_problem(error, at,
+						 not_ours[i].planned ? "function %s() is not supported by this version"
+											 : "there is no function %s()",
+						 not_ours[i].name);
+			return rule_hint(error, "%s", not_ours[i].hint);
+		}
+	rule_nearest_begin(&nearest, name);
+	for (size_t i = 0; i < LENGTH(functions); i++)
+		rule_nearest_offer(&nearest, slice_string(functions[i].name));
+	rule_problem(error, at, "unknown function \"%.*s\"", RULE_NAME(name));
+	if (rule_nearest_found(&nearest))
+		return rule_hint(error, "Did you mean %s?", rule_function_find(nearest.best)->usage);
+	return rule_hint(error,
+					 "Functions are abs age clamp enum exists exp_decay flag gauss half_life inverse linear "
+					 "linear_decay ln2p log10p log1p logistic max min pow recip round saturation "
+					 "sigmoid sqrt square steps.");
+}
+
+const char *
+rule_domain_violation(RuleDomain domain, double number)
+{
+	switch (domain)
+	{
+		case DOMAIN_ANY:
+			return NULL;
+		case DOMAIN_NOT_NEGATIVE:
+			return number >= 0 ? NULL : "must not be negative";
+		case DOMAIN_POSITIVE:
+			return number > 0 ? NULL : "must be greater than 0";
+		case DOMAIN_FRACTION:
+			return number > 0 && number < 1 ? NULL : "must be between 0 and 1, both excluded";
+		case DOMAIN_FRACTION_WIDE:
+			return number >= 0 && number <= 1 ? NULL : "must be between 0 and 1";
+	}
+	return NULL;
+}

@@ -1,0 +1,79 @@
+/*
+ * functions.h -- the functions of the language, one table.
+ *
+ * The table knows each function's arguments, their names, defaults and domains; the parser, the
+ * checker, the evaluator and every error message read it, so they cannot disagree.
+ */
+#ifndef WALRANK_RULES_FUNCTIONS_H
+#define WALRANK_RULES_FUNCTIONS_H
+
+#include "problem.h"
+
+#define RULES_ARGUMENTS_MAX 4
+
+/* How a function becomes instructions. */
+typedef enum
+{
+	FUNCTION_NUMERIC, /* all arguments are numbers: compute() does it */
+	FUNCTION_LEAST,	  /* min, max: two arguments or more */
+	FUNCTION_GREATEST,
+	FUNCTION_EXISTS,
+	FUNCTION_AGE,
+	FUNCTION_STEPS,
+	FUNCTION_ENUM,
+	FUNCTION_FLAG,
+} RuleFunctionKind;
+
+typedef enum
+{
+	ARGUMENT_NUMBER,
+	ARGUMENT_CONDITION,
+	ARGUMENT_ATTRIBUTE,
+	ARGUMENT_SCALAR,   /* number, text or bool */
+	ARGUMENT_STEPS,	   /* [(bound, value), ...] */
+	ARGUMENT_ENUM,	   /* {key: value, ...} */
+	ARGUMENT_CONSTANT, /* a number, written out */
+} RuleArgumentKind;
+
+typedef enum
+{
+	DOMAIN_ANY,
+	DOMAIN_NOT_NEGATIVE,
+	DOMAIN_POSITIVE,
+	DOMAIN_FRACTION,	  /* 0 < x < 1 */
+	DOMAIN_FRACTION_WIDE, /* 0 <= x <= 1 */
+} RuleDomain;
+
+typedef struct RuleArgument
+{
+	const char *name; /* NULL: no more arguments */
+	RuleArgumentKind kind;
+	RuleDomain domain;
+	bool optional;
+	double fallback; /* of an optional number */
+} RuleArgument;
+
+typedef struct RuleFunction
+{
+	const char *name;
+	const char *usage; /* as people write it */
+	RuleFunctionKind kind;
+	int narguments;
+	RuleArgument arguments[RULES_ARGUMENTS_MAX];
+	double (*compute)(const double *arguments);
+} RuleFunction;
+
+/* NULL: no such function. */
+extern const RuleFunction *rule_function_find(Slice name);
+
+/* Error for a name that is no function: planned, written otherwise, or unknown.  Returns false. */
+extern bool rule_function_unknown(RuleError *error, RulePosition at, Slice name);
+
+/* NULL when the number is inside the domain, else what it must be: "must be greater than 0". */
+extern const char *rule_domain_violation(RuleDomain domain, double number);
+
+/* round of scoring.md: to a multiple of q > 0, half to even; unchanged where a double has no finer
+ * neighbours anyway. */
+extern double rule_round(double v, double q);
+
+#endif /* WALRANK_RULES_FUNCTIONS_H */

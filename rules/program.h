@@ -1,0 +1,84 @@
+/*
+ * program.h -- a compiled definition: flat, forward, of known cost.
+ *
+ * Instructions work on a stack of cells.  Jumps only go forward, so a run takes at most as many
+ * steps as there are instructions; the deepest the stack can get is checked when it is compiled.
+ */
+#ifndef WALRANK_RULES_PROGRAM_H
+#define WALRANK_RULES_PROGRAM_H
+
+#include "checker.h"
+
+#define RULES_STACK_MAX 256 /* cells: RULES_DEPTH_MAX levels of at most 8 pending operands */
+
+typedef enum
+{
+	OP_LITERAL, /* push */
+	OP_LOAD,	/* push attribute `index` */
+	OP_ADD,		/* a b -> a + b; alike the next ones */
+	OP_SUBTRACT,
+	OP_MULTIPLY,
+	OP_DIVIDE,
+	OP_LEAST,
+	OP_GREATEST,
+	OP_NEGATE,
+	OP_COMPARE,		 /* a b -> bool or missing; `index` is a RuleSymbol */
+	OP_IN_TABLE,	 /* a -> bool or missing */
+	OP_IN_LIST,		 /* a -> bool or missing; list is attribute `index` */
+	OP_NOT,			 /* a -> bool or missing */
+	OP_AND,			 /* a b -> bool or missing */
+	OP_OR,			 /* a b -> bool or missing */
+	OP_UNLESS_FALSE, /* a -> a; jump to `index` if it is false: "and" is decided */
+	OP_UNLESS_TRUE,	 /* a -> a; jump to `index` if it is true: "or" is decided */
+	OP_BRANCH,		 /* a -> ; jump to `index` unless it is true */
+	OP_JUMP,		 /* to `index` */
+	OP_CALL,		 /* a b .. -> result of `function` */
+	OP_EXISTS,		 /* push bool: attribute `index` */
+	OP_AGE,			 /* push seconds or missing: attribute `index` */
+	OP_STEPS,		 /* a -> number or missing */
+	OP_ENUM,		 /* a -> number or missing */
+} RuleOp;
+
+typedef struct RuleInstruction
+{
+	uint16_t op;
+	uint16_t index;
+	union
+	{
+		const RuleLiteral *literal;
+		const RuleTable *table;
+		const RuleFunction *function;
+	};
+} RuleInstruction;
+
+/* A statement's instructions: [when, value) decide whether it counts, [value, end) compute it. */
+typedef struct RuleBlock
+{
+	RuleStatementKind kind;
+	const char *name;
+	double weight;
+	uint16_t when;
+	uint16_t value;
+	uint16_t end;
+	RulePolicy missing;	 /* never POLICY_UNSET */
+	RulePolicy on_error; /* alike */
+} RuleBlock;
+
+struct RuleProgram
+{
+	const RuleInstruction *instructions;
+	int ninstructions;
+	const RuleBlock *where;	 /* NULL: every item */
+	const RuleBlock *blocks; /* term, boost, factor as written */
+	int nblocks;
+	const RuleAttribute *attributes;
+	int nattributes;
+	bool use_clock;
+	RulePolicy on_error; /* of the score as a whole */
+	bool has_clamp;
+	double clamp_low;
+	double clamp_high;
+	double round;
+};
+
+#endif /* WALRANK_RULES_PROGRAM_H */
