@@ -148,11 +148,11 @@ json_string(Buffer *out, Slice text)
 }
 
 /*
- * JSON the server has checked.  Only what would break a line is touched: type json keeps the line
- * ends its writer put between tokens; inside strings they cannot stand.
+ * Only what would break a line is touched: type json keeps the line ends its writer put between
+ * tokens; inside strings they cannot stand.
  */
-static void
-put_json(Buffer *out, Slice text)
+void
+json_text(Buffer *out, Slice text)
 {
 	const uint8_t *at = text.data;
 	const uint8_t *end = at + text.len;
@@ -547,7 +547,7 @@ json_value(Buffer *out, Slice body)
 		case VALUE_LIST:
 			return put_list(out, value.bytes);
 		case VALUE_JSON:
-			put_json(out, value.bytes);
+			json_text(out, value.bytes);
 			return true;
 		case VALUE_NONE:
 			break;
