@@ -1,0 +1,61 @@
+/*
+ * compat.h -- what differs between the server's majors, 15 to 19.
+ *
+ * The only place with version conditionals: the rest of the library is written against the names
+ * below and compiles without warnings on each of them.
+ */
+#ifndef WALRANK_COMPAT_H
+#define WALRANK_COMPAT_H
+
+#include "fmgr.h"
+#include "replication/logical.h"
+#include "replication/output_plugin.h"
+#include "replication/reorderbuffer.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 200000
+#error "walrank supports PostgreSQL 15 to 19"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 17 dropped the buffer around a change's tuple. */
+#if PG_VERSION_NUM >= 170000
+#define compat_tuple(t) (t)
+#else
+#define compat_tuple(t) ((t) != NULL ? &(t)->tuple : NULL)
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#define compat_commit_time(txn) ((txn)->commit_time)
+typedef ReplOriginId CompatOriginId;
+#else
+#define compat_commit_time(txn) ((txn)->xact_time.commit_time)
+typedef RepOriginId CompatOriginId;
+#endif
+
+/* 19 lists in pg_publication_rel also what FOR ALL TABLES leaves out. */
+#if PG_VERSION_NUM >= 190000
+#define compat_publication_excepts(form) ((form)->prexcept)
+#else
+#define compat_publication_excepts(form) ((void) (form), false)
+#endif
+
+/*
+ * Up to 15 a transaction whose changes are all skipped would be silent for as long as it lasts, and
+ * the connection would time out; 16 and later report progress by themselves.
+ */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_CORE_REPORTS_PROGRESS true
+#else
+#define COMPAT_CORE_REPORTS_PROGRESS false
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "walrank", .version = "0.1.0")
+#else
+#define COMPAT_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif /* WALRANK_COMPAT_H */

@@ -1,0 +1,33 @@
+/*
+ * options.h -- the options of the output plugin.
+ *
+ * They come from whoever may replicate, so every value is checked, and an option we do not know or
+ * cannot honour is an error with a hint, never ignored.
+ */
+#ifndef WALRANK_OPTIONS_H
+#define WALRANK_OPTIONS_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+typedef enum OutputFormat
+{
+	FORMAT_PROTOBUF,
+	FORMAT_JSON,
+} OutputFormat;
+
+typedef struct PluginOptions
+{
+	List *publication_names; /* of char *; NIL: all tables */
+	int frame_bytes;
+	int max_value_bytes;
+	bool missing_ok;
+	bool only_local; /* origin = none */
+	OutputFormat format;
+} PluginOptions;
+
+/* Fill options from the list of DefElem given by the client, in the current context. */
+extern void options_parse(PluginOptions *options, List *given);
+
+#endif /* WALRANK_OPTIONS_H */

@@ -1,0 +1,424 @@
+/*
+ * plugin.c -- the output plugin's callbacks.
+ *
+ * Each committed transaction with at least one published change becomes one Frame, or a run of them
+ * when it is large; a transaction without one sends nothing.  Nothing in a row can raise an error
+ * here: an error would come back at every retry, and the slot would stand still for ever.
+ */
+#include "plugin.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "replication/walsender.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "diff.h"
+#include "json.h"
+#include "text.h"
+#include "value.h"
+
+COMPAT_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks);
+
+/* Changes passed over before the client hears that we are alive. */
+#define PROGRESS_CHANGES 100
+
+/* A larger buffer is given back after the transaction that needed it. */
+#define KEPT_BUFFER_BYTES (1024 * 1024)
+
+/* From PostgreSQL's epoch to Unix's. */
+#define UNIX_EPOCH_US (INT64CONST(1000000) * SECS_PER_DAY * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE))
+
+/* ---- session ----------------------------------------------------------------------------- */
+
+static void
+new_buffer(Plugin *plugin)
+{
+	MemoryContext caller = MemoryContextSwitchTo(plugin->context);
+
+	plugin->bytes = makeStringInfo();
+	MemoryContextSwitchTo(caller);
+}
+
+static void
+startup(LogicalDecodingContext *ctx, OutputPluginOptions *output, bool is_init)
+{
+	MemoryContext caller;
+	Plugin *plugin;
+
+	caller = MemoryContextSwitchTo(ctx->context);
+	plugin = palloc0(sizeof(Plugin));
+	plugin->context = AllocSetContextCreate(ctx->context, "walrank plugin", ALLOCSET_DEFAULT_SIZES);
+	plugin->work = AllocSetContextCreate(plugin->context, "walrank change", ALLOCSET_DEFAULT_SIZES);
+	ctx->output_plugin_private = plugin;
+
+	MemoryContextSwitchTo(plugin->context);
+	options_parse(&plugin->options, ctx->output_plugin_options);
+	output->output_type =
+		plugin->options.format == FORMAT_JSON ? OUTPUT_PLUGIN_TEXTUAL_OUTPUT : OUTPUT_PLUGIN_BINARY_OUTPUT;
+	output->receive_rewrites = false;
+
+	/* whole transactions at commit, prepared ones too, whatever the slot was made with */
+	ctx->streaming = false;
+	ctx->twophase = false;
+
+	if (!is_init)
+	{
+		plugin->publications = publications_open(plugin->options.publication_names);
+		publications_check(plugin->publications, plugin->options.missing_ok);
+		plugin->tables = relmeta_cache(plugin->context);
+		new_buffer(plugin);
+		if (am_walsender && !IsTransactionState())
+			value_settings_keep();
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+static void
+shutdown_session(LogicalDecodingContext *ctx)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+
+	/* takes the table cache off the invalidation callbacks' list */
+	MemoryContextDelete(plugin->context);
+	ctx->output_plugin_private = NULL;
+}
+
+static bool
+filter_origin(LogicalDecodingContext *ctx, CompatOriginId origin)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+
+	return plugin->options.only_local && origin != InvalidRepOriginId;
+}
+
+static bool
+filter_prepare(LogicalDecodingContext *ctx, TransactionId xid, const char *gid)
+{
+	return true;
+}
+
+/* ---- sending ----------------------------------------------------------------------------- */
+
+/* Send the first len bytes of the buffer as one frame. */
+static void
+send_frame(LogicalDecodingContext *ctx, Plugin *plugin, int len, bool last)
+{
+	OutputPluginPrepareWrite(ctx, last);
+	if (plugin->options.format == FORMAT_JSON)
+		json_frame(ctx->out, slice_make(plugin->bytes->data, (size_t) len));
+	else
+		appendBinaryStringInfo(ctx->out, plugin->bytes->data, len);
+	OutputPluginWrite(ctx, last);
+	plugin->skipped = 0;
+}
+
+static void
+send_due(LogicalDecodingContext *ctx, Plugin *plugin)
+{
+	int due = frames_due(&plugin->frames, plugin->options.frame_bytes);
+
+	if (due == 0)
+		return;
+	send_frame(ctx, plugin, due, false);
+	frames_cut(&plugin->frames, due);
+}
+
+/* Up to 15 the server is silent while changes are only passed over, and the client gives up. */
+static void
+passed_over(LogicalDecodingContext *ctx, Plugin *plugin)
+{
+	if (COMPAT_CORE_REPORTS_PROGRESS || ++plugin->skipped < PROGRESS_CHANGES)
+		return;
+	plugin->skipped = 0;
+	OutputPluginUpdateProgress(ctx, false);
+}
+
+/* The 64-bit number of a transaction that is not older than 2^31 transactions. */
+static uint64
+widen_xid(TransactionId xid)
+{
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	return next - (uint32) ((uint32) next - xid);
+}
+
+/* The transaction's first entry is about to be written. */
+static void
+begin_frames(Plugin *plugin, ReorderBufferTXN *txn)
+{
+	WireHead head = {.commit_lsn = txn->final_lsn,
+					 .end_lsn = txn->end_lsn,
+					 .commit_time_us = compat_commit_time(txn) + UNIX_EPOCH_US,
+					 .xid = widen_xid(txn->xid)};
+
+	if (!plugin->frames.open)
+		frames_begin(&plugin->frames, plugin->bytes, &head);
+}
+
+/* ---- entries ----------------------------------------------------------------------------- */
+
+/* What of the table is sent; reports publications that were lost on the way. */
+static uint32
+operations(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation, RelMeta *meta)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+	uint32 generation = publications_refresh(plugin->publications);
+	const char *name;
+
+	if (likely(meta->publication_generation == generation))
+		return meta->operations;
+	while ((name = publications_lost(plugin->publications)) != NULL)
+	{
+		Slice utf8 = text_identifier(name);
+		EncodeMark entry;
+
+		begin_frames(plugin, txn);
+		plugin->frames.last_entry = plugin->bytes->len;
+		entry = encode_open(plugin->bytes, FRAME_ENTRIES, utf8.len + 2);
+		encode_bytes_field(plugin->bytes, ENTRY_PUBLICATION_LOST, utf8.data, utf8.len);
+		encode_close(plugin->bytes, entry);
+	}
+	meta->operations = publications_operations(plugin->publications, relation);
+	meta->publication_generation = generation;
+	return meta->operations;
+}
+
+static void
+announce(LogicalDecodingContext *ctx, Plugin *plugin, RelMeta *meta)
+{
+	EntryMark mark;
+
+	if (likely(meta->announced && meta->announced_fingerprint == meta->fingerprint))
+		return;
+	mark = frames_entry(&plugin->frames, ENTRY_RELATION, (size_t) meta->nbytes);
+	appendBinaryStringInfo(plugin->bytes, meta->bytes, meta->nbytes);
+	frames_entry_end(&plugin->frames, mark);
+	meta->announced = true;
+	meta->announced_fingerprint = meta->fingerprint;
+	send_due(ctx, plugin);
+}
+
+/*
+ * One Change.  An update that turns out to have changed nothing is taken back, and with it the
+ * transaction's first frame if it began with this change.
+ */
+static void
+put_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, RelMeta *meta, WireOp op, HeapTuple new_tuple,
+		   HeapTuple old_tuple)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+	ValueWriter writer = {.out = plugin->bytes, .value_bytes_max = plugin->options.max_value_bytes};
+	bool was_open = plugin->frames.open;
+	bool was_announced = meta->announced;
+	uint64 was_fingerprint = meta->announced_fingerprint;
+	EntryMark mark;
+	bool written;
+	int level;
+
+	begin_frames(plugin, txn);
+	announce(ctx, plugin, meta);
+	mark = frames_entry(&plugin->frames, ENTRY_CHANGE, 1000);
+	level = meta->reads_settings ? value_settings_pin() : 0;
+	written = change_write(&writer, meta, op, new_tuple, old_tuple);
+	value_settings_unpin(level);
+	if (written)
+	{
+		frames_entry_end(&plugin->frames, mark);
+		plugin->frames.changes++;
+		send_due(ctx, plugin);
+		return;
+	}
+	frames_entry_cancel(&plugin->frames, mark);
+	if (!was_open)
+	{
+		plugin->frames.open = false;
+		meta->announced = was_announced;
+		meta->announced_fingerprint = was_fingerprint;
+	}
+	passed_over(ctx, plugin);
+}
+
+static void
+begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+
+	plugin->frames.open = false;
+}
+
+static void
+change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation, ReorderBufferChange *c)
+{
+	static const struct
+	{
+		uint32 publish;
+		WireOp op;
+	} actions[] = {
+		[REORDER_BUFFER_CHANGE_INSERT] = {PUBLISH_INSERT, OP_INSERT},
+		[REORDER_BUFFER_CHANGE_UPDATE] = {PUBLISH_UPDATE, OP_UPDATE},
+		[REORDER_BUFFER_CHANGE_DELETE] = {PUBLISH_DELETE, OP_DELETE},
+	};
+	Plugin *plugin = ctx->output_plugin_private;
+	MemoryContext caller = MemoryContextSwitchTo(plugin->work);
+	RelMeta *meta = relmeta_get(plugin->tables, relation);
+	uint32 publish = operations(ctx, txn, relation, meta);
+
+	if (c->action < lengthof(actions) && (publish & actions[c->action].publish))
+		put_change(ctx, txn, meta, actions[c->action].op, compat_tuple(c->data.tp.newtuple),
+				   compat_tuple(c->data.tp.oldtuple));
+	else
+		passed_over(ctx, plugin);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(plugin->work);
+}
+
+static void
+truncate_tables(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations, Relation relations[],
+				ReorderBufferChange *c)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+	MemoryContext caller = MemoryContextSwitchTo(plugin->work);
+	StringInfoData list;
+	EntryMark mark;
+
+	initStringInfo(&list);
+	for (int i = 0; i < nrelations; i++)
+	{
+		RelMeta *meta = relmeta_get(plugin->tables, relations[i]);
+
+		/* a partitioned table holds no rows; its partitions are in the list */
+		if (!(operations(ctx, txn, relations[i], meta) & PUBLISH_TRUNCATE) ||
+			relations[i]->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+			continue;
+		begin_frames(plugin, txn);
+		announce(ctx, plugin, meta);
+		for (int byte = 0; byte < 8; byte++)
+			appendStringInfoChar(&list, (char) (meta->fingerprint >> (8 * byte)));
+	}
+	if (list.len > 0)
+	{
+		mark = frames_entry(&plugin->frames, ENTRY_TRUNCATE, (size_t) list.len + 4);
+		encode_bytes_field(plugin->bytes, TRUNCATE_RELATIONS, list.data, (size_t) list.len);
+		if (c->data.truncate.cascade)
+			encode_varint_field(plugin->bytes, TRUNCATE_CASCADE, 1);
+		if (c->data.truncate.restart_seqs)
+			encode_varint_field(plugin->bytes, TRUNCATE_RESTART_IDENTITY, 1);
+		frames_entry_end(&plugin->frames, mark);
+		plugin->frames.changes++;
+		send_due(ctx, plugin);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(plugin->work);
+}
+
+static void
+commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+	bool sent = plugin->frames.open;
+
+	OutputPluginUpdateProgress(ctx, !sent);
+	if (sent)
+	{
+		frames_tail(&plugin->frames);
+		send_frame(ctx, plugin, plugin->bytes->len, true);
+		plugin->frames.open = false;
+	}
+	if (plugin->bytes->maxlen > KEPT_BUFFER_BYTES)
+	{
+		pfree(plugin->bytes->data);
+		pfree(plugin->bytes);
+		new_buffer(plugin);
+	}
+	plugin->skipped = 0;
+	relmeta_trim(plugin->tables);
+}
+
+/* ---- what never happens: streaming and two-phase are off ---------------------------------- */
+
+/*
+ * The callbacks exist all the same, because a server may call one of them for a transaction that
+ * was never streamed, and answers a missing one with an error at every retry.
+ */
+static void
+ignore_txn(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+}
+
+static void
+ignore_txn_lsn(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+}
+
+static void
+ignore_rollback_prepared(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr prepare_end_lsn,
+						 TimestampTz prepare_time)
+{
+}
+
+/* Messages are not captured yet; the option that would name prefixes is refused. */
+static void
+ignore_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
+			   const char *prefix, Size size, const char *message)
+{
+}
+
+static void
+refuse_prepared(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	elog(ERROR, "walrank: a prepared transaction was decoded although two-phase decoding is off");
+}
+
+static void
+refuse_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation, ReorderBufferChange *c)
+{
+	elog(ERROR, "walrank: a change was streamed although streaming is off");
+}
+
+static void
+refuse_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	elog(ERROR, "walrank: a transaction was streamed although streaming is off");
+}
+
+static void
+refuse_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations, Relation relations[],
+				ReorderBufferChange *c)
+{
+	elog(ERROR, "walrank: a truncate was streamed although streaming is off");
+}
+
+void
+_PG_output_plugin_init(OutputPluginCallbacks *callbacks)
+{
+	callbacks->startup_cb = startup;
+	callbacks->begin_cb = begin;
+	callbacks->change_cb = change;
+	callbacks->truncate_cb = truncate_tables;
+	callbacks->commit_cb = commit;
+	callbacks->message_cb = ignore_message;
+	callbacks->filter_by_origin_cb = filter_origin;
+	callbacks->shutdown_cb = shutdown_session;
+
+	callbacks->filter_prepare_cb = filter_prepare;
+	callbacks->begin_prepare_cb = ignore_txn;
+	callbacks->prepare_cb = refuse_prepared;
+	callbacks->commit_prepared_cb = refuse_commit;
+	callbacks->rollback_prepared_cb = ignore_rollback_prepared;
+
+	callbacks->stream_start_cb = ignore_txn;
+	callbacks->stream_stop_cb = ignore_txn;
+	callbacks->stream_abort_cb = ignore_txn_lsn;
+	callbacks->stream_prepare_cb = refuse_prepared;
+	callbacks->stream_commit_cb = refuse_commit;
+	callbacks->stream_change_cb = refuse_change;
+	callbacks->stream_message_cb = ignore_message;
+	callbacks->stream_truncate_cb = refuse_truncate;
+}

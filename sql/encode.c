@@ -1,0 +1,55 @@
+/*
+ * encode.c -- SQL functions that show rows and tables as the stream does.
+ */
+#include "export.h"
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+
+#include "encode.h"
+
+EXPORT_FUNCTION(walrank_encode);
+EXPORT_FUNCTION(walrank_describe);
+
+/* A bytea holding an Entry; its varlena header and the Entry's own tag come first. */
+static EncodeMark
+begin_entry(StringInfo out, uint32 kind, size_t guess)
+{
+	initStringInfo(out);
+	appendStringInfoSpaces(out, VARHDRSZ);
+	return encode_open(out, kind, guess);
+}
+
+static Datum
+end_entry(StringInfo out, EncodeMark mark)
+{
+	encode_close(out, mark);
+	SET_VARSIZE(out->data, out->len);
+	return PointerGetDatum(out->data);
+}
+
+/* walrank.encode(record) returns bytea: one Entry with the Change of an insert. */
+Datum
+walrank_encode(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader record = PG_GETARG_HEAPTUPLEHEADER(0);
+	StringInfoData out;
+	EncodeMark mark = begin_entry(&out, ENTRY_CHANGE, 1000);
+
+	encode_record(record, &out, NULL);
+	PG_RETURN_DATUM(end_entry(&out, mark));
+}
+
+/* walrank.describe(regclass) returns bytea: one Entry with the table's Relation. */
+Datum
+walrank_describe(PG_FUNCTION_ARGS)
+{
+	Oid relid = PG_GETARG_OID(0);
+	StringInfoData out;
+	EncodeMark mark = begin_entry(&out, ENTRY_RELATION, 1000);
+
+	encode_relation(relid, &out);
+	PG_RETURN_DATUM(end_entry(&out, mark));
+}
