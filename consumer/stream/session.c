@@ -1,0 +1,144 @@
+/*
+ * session.c -- see session.h.
+ */
+#include "stream/session.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+#define DURABLE_WAIT_US INT64_C(30000000)
+#define CONFIG_FILE "config" /* the text of the last CONFIG unit, so that equal ones are not repeated */
+#define CONFIG_BYTES_MAX 8192
+
+/* Appended and synced, or an error. */
+static bool
+append_durable(Journal *journal, Unit *unit, Slice detail, Error *err)
+{
+	uint64_t durable;
+	Lsn lsn;
+
+	if (!journal_append(journal, unit, PART_DETAIL, detail, true, err))
+		return false;
+	journal_durable(journal, &durable, &lsn);
+	return durable >= unit->seq || error_set(err, ERR_RETRY, "the journal was not synced in time");
+}
+
+static bool
+append_config(const SessionContext *context, Error *err)
+{
+	Unit unit = {.kind = UNIT_CONFIG};
+	Buffer text = {0};
+	char last[CONFIG_BYTES_MAX];
+	size_t len = 0;
+	bool found;
+	bool ok;
+
+	source_config_text(context->settings, context->engine, context->libm, &text);
+	ok = fs_read_file(context->state_dirfd, CONFIG_FILE, sizeof(last), last, &len, &found, err);
+	if (ok && !(found && slice_equal(slice_make(last, len), buffer_slice(&text))))
+		/* the unit first: a crash between the two only repeats an equal CONFIG */
+		ok = append_durable(context->journal, &unit, buffer_slice(&text), err) &&
+			 fs_replace(context->state_dirfd, CONFIG_FILE, buffer_slice(&text), err);
+	buffer_free(&text);
+	return ok || error_wrap(err, "could not record the configuration");
+}
+
+static bool
+append_connect(const SessionContext *context, const Session *session, uint64_t epoch, Error *err)
+{
+	Unit unit = {.kind = UNIT_CONNECT, .timeline = session->identity.timeline, .owner_epoch = epoch};
+
+	return append_durable(context->journal, &unit, slice_make(NULL, 0), err) ||
+		   error_wrap(err, "could not record the connection");
+}
+
+/* All that was appended before is synced, so H is the end of the journal. */
+static bool
+settle_journal(Journal *journal, Lsn *h, Error *err)
+{
+	JournalHead head;
+	uint64_t seq;
+
+	if (!journal_flush(journal, err))
+		return false;
+	journal_appended(journal, &head);
+	if (head.seq > 0 && !journal_wait_durable(journal, head.seq, DURABLE_WAIT_US))
+		return error_set(err, ERR_RETRY, "the journal was not synced in time");
+	journal_durable(journal, &seq, h);
+	return true;
+}
+
+static bool
+read_and_check(const SessionContext *context, Session *session, PGconn *sql, Lsn h, Error *err)
+{
+	const JournalIdentity *ours = journal_identity(context->journal);
+	SourceControl control;
+
+	return source_identify(session->conn, sql, &session->identity, err) &&
+		   source_slot(sql, context->settings->slot, &session->slot, err) &&
+		   source_control(sql, &ours->stream_id, &control, err) &&
+		   source_check(ours, h, &session->identity, &session->slot, &control, err);
+}
+
+/* Somebody may have moved the slot between the check and the start. */
+static bool
+check_again(const SessionContext *context, Session *session, PGconn *sql, Error *err)
+{
+	Lsn confirmed = 0;
+
+	if (!source_slot(sql, context->settings->slot, &session->slot, err))
+		return false;
+	confirmed = session->slot.confirmed_flush;
+	if (!session->slot.found || confirmed > session->start)
+		return error_set(err, ERR_REFUSE,
+						 "rule C3: slot \"%s\" moved to " LSN_FORMAT " while we started at " LSN_FORMAT,
+						 context->settings->slot, LSN_ARGS(confirmed), LSN_ARGS(session->start));
+	return true;
+}
+
+static bool
+start_stream(const SessionContext *context, Session *session, PGconn *sql, Error *err)
+{
+	const JournalIdentity *ours = journal_identity(context->journal);
+	JournalHead head;
+	uint64_t epoch;
+
+	if (!settle_journal(context->journal, &session->start, err) ||
+		!read_and_check(context, session, sql, session->start, err))
+		return false;
+	journal_appended(context->journal, &head);
+	if (!append_config(context, err) ||
+		!source_take_epoch(sql, &ours->stream_id, head.owner_epoch, &epoch, err) ||
+		!append_connect(context, session, epoch, err) ||
+		!settle_journal(context->journal, &session->start, err))
+		return false;
+	return source_start(session->conn, context->settings, session->start, err) &&
+		   check_again(context, session, sql, err);
+}
+
+bool
+session_open(const SessionContext *context, Session *session, Error *err)
+{
+	PGconn *sql = NULL;
+	bool ok;
+
+	memset(session, 0, sizeof(*session));
+	ok = source_connect(context->settings->conninfo, SOURCE_SQL, &sql, err) &&
+		 source_connect(context->settings->conninfo, SOURCE_REPLICATION, &session->conn, err) &&
+		 start_stream(context, session, sql, err);
+	PQfinish(sql);
+	if (!ok)
+		session_close(session);
+	else if (session->identity.synchronous)
+		log_line(LOG_WARNING,
+				 "synchronous_standby_names of the source may name us: its commits would wait for our disk");
+	return ok;
+}
+
+void
+session_close(Session *session)
+{
+	PQfinish(session->conn);
+	session->conn = NULL;
+}

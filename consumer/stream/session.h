@@ -1,0 +1,33 @@
+/*
+ * session.h -- from a conninfo to a running stream: every check before START_REPLICATION.
+ *
+ * Nothing is written anywhere until identity, slot, control row and positions fit (rules C1 to C3).
+ * Then, in this order, each durable before the next: CONFIG when the options differ from the last
+ * ones journaled, owner_epoch + 1 in the control row, CONNECT, START_REPLICATION at H, and C3 again.
+ */
+#ifndef WALRANK_SESSION_H
+#define WALRANK_SESSION_H
+
+#include "stream/source.h"
+
+typedef struct Session
+{
+	PGconn *conn; /* in COPY BOTH mode */
+	SourceIdentity identity;
+	SourceSlot slot;
+	Lsn start; /* H */
+} Session;
+
+typedef struct SessionContext
+{
+	const SourceSettings *settings;
+	Journal *journal;
+	int state_dirfd; /* remembers the last CONFIG */
+	uint32_t engine;
+	uint64_t libm;
+} SessionContext;
+
+extern bool session_open(const SessionContext *context, Session *session, Error *err);
+extern void session_close(Session *session);
+
+#endif /* WALRANK_SESSION_H */
