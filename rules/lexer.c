@@ -59,25 +59,30 @@ character_bytes(const uint8_t *at, const uint8_t *end)
 	return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
 }
 
+/* Everything after this may count on whole characters. */
+static bool
+check_utf8(const RuleLexer *lexer)
+{
+	RulePosition position = lexer->position;
+	size_t n;
+
+	for (const uint8_t *at = lexer->at; at < lexer->end; at += n)
+	{
+		n = character_bytes(at, lexer->end);
+		if (n == 0)
+			return rule_problem(lexer->error, position, "byte 0x%02x is not UTF-8 text", *at);
+		position.column++;
+		if (*at == '\n')
+			position = (RulePosition){position.line + 1, 1};
+	}
+	return true;
+}
+
 bool
 rule_lexer_begin(RuleLexer *lexer, Slice text, const RuleMemory *memory, RuleError *error)
 {
-	RuleLexer check;
-
 	*lexer = (RuleLexer){text.data, text.data + text.len, {1, 1}, 0, memory, error};
-	if (text.len > RULES_TEXT_BYTES_MAX)
-		return rule_problem(error, lexer->position, "the definition is longer than %d bytes",
-							RULES_TEXT_BYTES_MAX);
-	check = *lexer;
-	while (check.at < check.end)
-	{
-		size_t n = character_bytes(check.at, check.end);
-
-		if (n == 0)
-			return rule_problem(error, check.position, "byte 0x%02x is not UTF-8 text", *check.at);
-		step_many(&check, n);
-	}
-	return true;
+	return check_utf8(lexer);
 }
 
 static uint8_t

@@ -66,7 +66,7 @@ typedef struct RuleLexer
 	RuleError *error;
 } RuleLexer;
 
-/* text is borrowed by the tokens.  False: too long, or not UTF-8. */
+/* text is borrowed by the tokens.  False: it is not UTF-8. */
 extern bool rule_lexer_begin(RuleLexer *lexer, Slice text, const RuleMemory *memory, RuleError *error);
 extern bool rule_lexer_next(RuleLexer *lexer, RuleToken *token);
 

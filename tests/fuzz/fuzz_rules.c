@@ -1,0 +1,186 @@
+/*
+ * fuzz_rules.c -- no text breaks the compiler, no item breaks the program, no score is infinite.
+ *
+ * Input: a definition, optionally a NUL and bytes from which items are made: once as the values
+ * themselves, once as an image on the wire.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "rules.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)                                                                                             \
+	do                                                                                                                 \
+	{                                                                                                                  \
+		if (!(condition))                                                                                              \
+		{                                                                                                              \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+			abort();                                                                                                   \
+		}                                                                                                              \
+	} while (0)
+
+/* Blocks of their own, so that the sanitizer sees every edge. */
+typedef struct Arena
+{
+	struct Block
+	{
+		struct Block *next;
+	} *blocks;
+} Arena;
+
+static void *
+arena_alloc(void *context, size_t bytes)
+{
+	Arena *arena = context;
+	struct Block *block = malloc(sizeof(*block) + 8 + bytes);
+
+	REQUIRE(block != NULL);
+	block->next = arena->blocks;
+	arena->blocks = block;
+	return memset((uint8_t *) block + 16, 0xa5, bytes);
+}
+
+static void
+arena_free(Arena *arena)
+{
+	while (arena->blocks != NULL)
+	{
+		struct Block *next = arena->blocks->next;
+
+		free(arena->blocks);
+		arena->blocks = next;
+	}
+}
+
+static size_t
+put(uint8_t *at, uint32_t field, const void *data, size_t len)
+{
+	uint8_t *start = at;
+
+	at = wire_put_varint(at, WIRE_TAG(field, WIRE_BYTES));
+	at = wire_put_varint(at, len);
+	memcpy(at, data, len);
+	return (size_t) (at + len - start);
+}
+
+/* public.item(id key, status, price, att jsonb, badges, listed_at) */
+static WireRelation
+relation_make(uint8_t *room)
+{
+	static const struct
+	{
+		const char *name;
+		uint32_t oid;
+	} columns[] = {{"id", 20}, {"status", 25}, {"price", 1700}, {"att", 3802}, {"badges", 1009}, {"listed_at", 1184}};
+	uint8_t *rest = room + 9;
+	size_t n = put(rest, RELATION_TABLE, "item", 4);
+	WireRelation relation;
+	uint64_t fingerprint;
+
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+	{
+		uint8_t column[64];
+		size_t len = put(column, COLUMN_NAME, columns[i].name, strlen(columns[i].name));
+		uint8_t *end = wire_put_varint(column + len, WIRE_TAG(COLUMN_TYPE_OID, WIRE_VARINT));
+
+		end = wire_put_varint(end, columns[i].oid);
+		*end++ = WIRE_TAG(COLUMN_KEY, WIRE_VARINT);
+		*end++ = i == 0;
+		n += put(rest + n, RELATION_COLUMNS, column, (size_t) (end - column));
+	}
+	fingerprint = wire_fingerprint(slice_make(rest, n));
+	room[0] = WIRE_TAG(RELATION_FINGERPRINT, WIRE_FIXED64);
+	for (int i = 0; i < 8; i++)
+		room[1 + i] = (uint8_t) (fingerprint >> (8 * i));
+	REQUIRE(wire_relation(slice_make(room, n + 9), &relation));
+	return relation;
+}
+
+static void
+check_error(const RuleError *error)
+{
+	REQUIRE(error->message[0] != '\0');
+	REQUIRE(memchr(error->message, '\0', sizeof(error->message)) != NULL);
+	REQUIRE(memchr(error->hint, '\0', sizeof(error->hint)) != NULL);
+}
+
+static void
+check_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us)
+{
+	RuleResult result;
+	RuleResult again;
+
+	rules_evaluate(program, values, now_us, &result);
+	REQUIRE(isfinite(result.score));
+	REQUIRE(result.score != 0 || !signbit(result.score));
+	REQUIRE((result.outcome == RULE_QUARANTINE) == (result.reason != NULL && result.statement != NULL));
+	rules_evaluate(program, values, now_us, &again);
+	REQUIRE(result.outcome == again.outcome && memcmp(&result.score, &again.score, sizeof(double)) == 0);
+}
+
+/* Values straight from bytes: every kind, and the numbers that hurt. */
+static void
+values_make(RuleValue *values, int n, Slice tail)
+{
+	static const double numbers[] = {0,		1,		-1,	   0.5,	   2,	   100,	   1e15, -1e15,
+									 1e308, -1e308, 5e-324, -0.0, INFINITY, -INFINITY, NAN, 86400};
+	static const int64_t times[] = {0, 1, -1, INT64_MIN, INT64_MAX, INT64_MIN + 1, 86400000000, -86400000000};
+
+	for (int i = 0; i < n; i++)
+	{
+		uint8_t kind = tail.len > 0 ? tail.data[(2 * (size_t) i) % tail.len] : 0;
+		uint8_t which = tail.len > 0 ? tail.data[(2 * (size_t) i + 1) % tail.len] : 0;
+
+		memset(&values[i], 0, sizeof(values[i]));
+		values[i].kind = (RuleKind) (kind % 7);
+		values[i].has_own_time = (kind & 0x80) != 0;
+		values[i].own_time_us = times[which % 8];
+		if (values[i].kind == RULE_BOOL)
+			values[i].boolean = which & 1;
+		else if (values[i].kind == RULE_NUMBER)
+			values[i].number = numbers[which % 16];
+		else if (values[i].kind == RULE_TIME)
+			values[i].time_us = times[which % 8];
+		else
+			values[i].bytes = slice_make(tail.data, tail.len > 0 ? which % tail.len : 0);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const uint8_t *nul = size > 0 ? memchr(data, 0, size) : NULL;
+	size_t len = nul != NULL ? (size_t) (nul - data) : size;
+	Slice tail = nul != NULL ? slice_make(nul + 1, size - len - 1) : slice_make(data, size);
+	static uint8_t room[512];
+	static RuleValue values[RULES_ATTRIBUTES_MAX];
+	Arena arena = {NULL};
+	RuleMemory memory = {arena_alloc, &arena};
+	const RuleAttribute *attributes;
+	RuleError error;
+	RuleProgram *program = rules_compile((const char *) data, len, &memory, &error);
+
+	if (program == NULL)
+		check_error(&error);
+	else
+	{
+		WireRelation relation = relation_make(room);
+		int n = rules_attributes(program, &attributes);
+		int64_t now_us = (int64_t) (tail.len * UINT64_C(0x9e3779b97f4a7c15));
+		Slice map = slice_string(tail.len % 2 ? "att" : "");
+		RuleBinding *binding = rules_bind(program, &relation, map, &memory, &error);
+
+		REQUIRE(n <= RULES_ATTRIBUTES_MAX);
+		values_make(values, n, tail);
+		check_evaluate(program, values, now_us);
+		if (binding == NULL)
+			check_error(&error);
+		else if (rules_fill(binding, slice_make(data, 0), tail, values))
+			check_evaluate(program, values, now_us);
+	}
+	arena_free(&arena);
+	return 0;
+}
