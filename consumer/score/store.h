@@ -1,9 +1,12 @@
 /*
  * store.h -- the scorer's memory: LMDB, one transaction for the position and all it stands for.
  *
- * Fast and rebuildable, not power-safe (R4): NOSYNC, a mark beside it, snapshots.  One handle, one
- * writing thread; readers take short read transactions.  Every stored value carries a CRC which is
- * checked when the value is read; a bad one marks the store torn and fails with ERR_RESTART.
+ * Fast and rebuildable, not power-safe (R4): NOSYNC, a mark beside it, snapshots.  One handle per
+ * process, one thread that reads and writes; others call only what says so.  Writes wait in memory
+ * until store_commit() makes all of them, with the position, one LMDB transaction: it succeeds or
+ * leaves the file as it was and the writes waiting, so a commit that failed with ERR_SPACE is simply
+ * called again.  Every stored value carries a CRC which is checked when the value is read; a bad one
+ * marks the store torn and fails with ERR_RESTART.  ERR_DISK: a sync or write failed, stop.
  */
 #ifndef WALRANK_STORE_H
 #define WALRANK_STORE_H
@@ -14,11 +17,13 @@
 
 typedef struct Store Store;
 
+#define STORE_FORMAT 1 /* of what stands in the file; a store of another format is refused */
+
 typedef struct StoreSettings
 {
-	uint64_t map_bytes_initial;
+	uint64_t map_bytes_initial;	   /* the map also grows by this much */
 	uint64_t map_bytes_max;
-	int snapshots;				   /* kept: 2 */
+	int snapshots;				   /* kept: 2; at least 1 */
 	uint64_t snapshot_bytes_per_s; /* snapshot_rate; 0 = no limit */
 	uint64_t hash_mask;			   /* tests: forces collisions; ~0 normally */
 } StoreSettings;
@@ -57,12 +62,15 @@ extern StorePosition store_position(const Store *store); /* including uncommitte
 extern void store_set_position(Store *store, StorePosition position);
 
 /*
- * The write transaction is opened at first use and lives until commit.  Returned slices are valid until the next write.
- * MDB_MAP_FULL inside a step: the step's writes since store_step_begin are rolled back with the rest of the transaction? No:
- * every step is preceded by a check that the free room suffices; see store_reserve().
+ * Returned slices are valid until the next write or commit.
+ *
+ * store_reserve: called between two steps with a bound of what the next one writes (keys and values).  Commits
+ * when that would make too much wait in memory; so whatever has to be written before a commit (journal, feed: R3)
+ * must be, as before store_commit().
  */
-extern bool store_reserve(Store *store, uint64_t bytes, Error *err); /* commits and enlarges the map if the next step may not fit */
+extern bool store_reserve(Store *store, uint64_t bytes, Error *err);
 extern bool store_commit(Store *store, Error *err);
+extern uint64_t store_pending(const Store *store); /* bytes that wait for the commit */
 
 /* ---- items: fixed-size hash keys, full key in the value, collisions chained ------------------- */
 /* key: Value fields as on the wire (canonical). */
@@ -98,10 +106,21 @@ extern bool store_delete(Store *store, StoreTable table, Slice key, bool *found,
 extern bool store_seek(Store *store, StoreTable table, Slice from, bool after, Slice *key, Slice *value, bool *found, Error *err);
 
 /* ---- snapshots (R3, R4): called from their own thread, while the writer goes on ---------------- */
-/* mdb_env_sync, consistent copy through a pipe at the rate, fsync, rename, directory fsync; keeps `snapshots` of them. */
+/*
+ * A consistent copy of the last commit through a pipe at the rate, begun again when the map has to grow; read
+ * back and checked whole; then the barrier, sync of the live store, fsync, rename, directory fsync.  Keeps
+ * `snapshots` of them.  *seq is the one committed in the copied state.  Fails with ERR_RETRY when cancelled.
+ */
 extern bool store_snapshot(Store *store, uint64_t *seq, Error *err);
-extern uint64_t store_oldest_snapshot(Store *store); /* seq; 0 when none */
-extern uint64_t store_bytes(Store *store);
+/* Called in the snapshot's thread before a snapshot counts: syncs journal and feed through unit seq (R3). */
+typedef bool (*StoreBarrier)(void *arg, uint64_t seq, Error *err);
+extern void store_set_barrier(Store *store, StoreBarrier barrier, void *arg);
+/* From any thread: a running store_snapshot() gives up soon, and so do later ones.  Join its thread, then close. */
+extern void store_snapshot_cancel(Store *store);
+
+/* From any thread, as of the last commit. */
+extern uint64_t store_oldest_snapshot(Store *store); /* seq; 0 when there is none */
+extern uint64_t store_bytes(Store *store);			 /* of the file, what lies free in it included */
 extern uint64_t store_items(Store *store);
 /* Marks the store torn, synced (CRC failure, MDB_CORRUPTED, MDB_PAGE_NOTFOUND). */
 extern void store_mark_torn(Store *store);
