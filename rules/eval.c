@@ -247,8 +247,10 @@ age(Machine *machine, Cell *cell, const RuleValue *value)
 static bool
 text_time(const Cell *text, int64_t *time_us)
 {
+	if (!text->has_time)
+		return rules_parse_time(text->bytes, time_us);
 	*time_us = text->text_time_us;
-	return text->has_time || rules_parse_time(text->bytes, time_us);
+	return true;
 }
 
 static int
@@ -533,7 +535,10 @@ negate_condition(Machine *machine, Cell *cell)
 
 /* ---- the machine --------------------------------------------------------------------------- */
 
-/* Run [from, to); its value is left in *result.  False: machine->reason says why. */
+/*
+ * Run [from, to); its value is left in *result.  False: machine->reason says why.  That the stack
+ * neither overflows nor runs dry is the compiler's promise (RULES_STACK_MAX).
+ */
 static bool
 run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result)
 {

@@ -47,12 +47,21 @@ struct RuleBinding
 
 /* ---- hash of (column, key) ------------------------------------------------------------------ */
 
-static uint64_t
-load_bytes(const uint8_t *at, size_t n)
+static inline uint64_t
+load_8(const uint8_t *at)
 {
-	uint64_t v = 0;
+	uint64_t v;
 
-	memcpy(&v, at, n);
+	memcpy(&v, at, sizeof(v));
+	return v;
+}
+
+static inline uint32_t
+load_4(const uint8_t *at)
+{
+	uint32_t v;
+
+	memcpy(&v, at, sizeof(v));
 	return v;
 }
 
@@ -60,10 +69,20 @@ load_bytes(const uint8_t *at, size_t n)
 static uint32_t
 hash_key(uint32_t column, Slice key)
 {
-	uint64_t head = key.len >= 8 ? load_bytes(key.data, 8) : key.len > 0 ? load_bytes(key.data, key.len) : 0;
-	uint64_t tail = key.len > 8 ? load_bytes(key.data + key.len - 8, 8) : 0;
-	uint64_t h = (head ^ (uint64_t) key.len << 56) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t head = 0;
+	uint64_t tail = 0;
+	uint64_t h;
 
+	if (key.len >= 8)
+	{
+		head = load_8(key.data);
+		tail = load_8(key.data + key.len - 8);
+	}
+	else if (key.len >= 4)
+		head = (uint64_t) load_4(key.data) << 32 | load_4(key.data + key.len - 4);
+	else if (key.len > 0)
+		head = (uint64_t) key.data[0] << 16 | (uint64_t) key.data[key.len / 2] << 8 | key.data[key.len - 1];
+	h = (head ^ (uint64_t) key.len << 56) * UINT64_C(0x9e3779b97f4a7c15);
 	h = (h ^ h >> 29 ^ tail ^ (uint64_t) column << 40) * UINT64_C(0xbf58476d1ce4e5b9);
 	return (uint32_t) (h >> 32);
 }
@@ -323,32 +342,37 @@ convert(const WireValue *wire, RuleValue *value)
 	}
 }
 
-/* [value, "time"]: two elements, the second one text.  The list was checked when it was decoded. */
+/*
+ * [value, "time"]: a list of two elements, the second one text.  Most values of a map are one, so it
+ * is taken apart here at once; anything else, malformed bytes too, is left to wire_value().
+ */
 static bool
-split_timed(Slice list, WireValue *first, WireValue *second)
+split_timed(Slice body, WireValue *first, WireValue *second)
 {
-	WireCursor cursor = wire_cursor(list);
+	WireCursor cursor = wire_cursor(body);
+	WireField list;
 	Slice a;
 	Slice b;
 
+	if (body.len == 0 || body.data[0] != WIRE_TAG(VALUE_LIST, WIRE_BYTES) || !wire_field(&cursor, &list) ||
+		!wire_done(&cursor))
+		return false;
+	cursor = wire_cursor(list.bytes);
 	return wire_value_next(&cursor, &a) && wire_value_next(&cursor, &b) && wire_done(&cursor) &&
-		   wire_value(b, second) && second->kind == VALUE_TEXT && wire_value(a, first);
+		   wire_value(b, second) && second->kind == VALUE_TEXT && wire_value(a, first) &&
+		   first->kind != VALUE_LIST;
 }
 
 static bool
 decode(Slice body, bool in_map, RuleValue *value)
 {
 	WireValue wire;
-	WireValue first;
-	WireValue second;
+	WireValue time;
 
-	if (!wire_value(body, &wire))
+	if (in_map && split_timed(body, &wire, &time))
+		value->has_own_time = rules_parse_time(time.bytes, &value->own_time_us);
+	else if (!wire_value(body, &wire))
 		return false;
-	if (in_map && wire.kind == VALUE_LIST && split_timed(wire.bytes, &first, &second))
-	{
-		wire = first;
-		value->has_own_time = rules_parse_time(second.bytes, &value->own_time_us);
-	}
 	convert(&wire, value);
 	return true;
 }

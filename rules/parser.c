@@ -210,7 +210,8 @@ parse_term(RuleParser *parser, RuleDefinition *definition, RulePosition at)
 	statement = statement_add(parser, definition, STATEMENT_TERM, parser->token.text, at);
 	if (!rule_parser_advance(parser))
 		return false;
-	if (rule_parser_at_word(parser, "weight") && !parse_clause(parser, statement, CLAUSE_WEIGHT, &seen, &found))
+	if (rule_parser_at_word(parser, "weight") &&
+		!parse_clause(parser, statement, CLAUSE_WEIGHT, &seen, &found))
 		return false;
 	statement->value = rule_parse_expression(parser);
 	return statement->value != NULL &&

@@ -9,7 +9,7 @@ RuleProgram *
 rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError *error)
 {
 	RuleDefinition definition;
-	RuleChecked checked;
+	RuleChecked checked = {.nattributes = 0};
 	char *copy;
 
 	memset(error, 0, sizeof(*error));

@@ -79,7 +79,8 @@ typedef struct RuleResult
 {
 	RuleOutcome outcome;
 	double score;
-	const char *statement; /* RULE_QUARANTINE: name of the term, or "where", "boost", "factor" */
+	const char *statement; /* RULE_QUARANTINE: name of the term, or "where", "boost", "factor"; "score" when
+							* all statements were well and their sum is not finite */
 	const char *reason;	   /* RULE_QUARANTINE: constant text, e.g. "division by zero" */
 } RuleResult;
 

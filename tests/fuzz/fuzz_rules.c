@@ -12,14 +12,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define REQUIRE(condition)                                                                                             \
-	do                                                                                                                 \
-	{                                                                                                                  \
-		if (!(condition))                                                                                              \
-		{                                                                                                              \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-			abort();                                                                                                   \
-		}                                                                                                              \
+#define REQUIRE(condition)                                                                                   \
+	do                                                                                                       \
+	{                                                                                                        \
+		if (!(condition))                                                                                    \
+		{                                                                                                    \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+			abort();                                                                                         \
+		}                                                                                                    \
 	} while (0)
 
 /* Blocks of their own, so that the sanitizer sees every edge. */
@@ -28,7 +28,7 @@ typedef struct Arena
 	struct Block
 	{
 		struct Block *next;
-	} *blocks;
+	} * blocks;
 } Arena;
 
 static void *
@@ -74,7 +74,8 @@ relation_make(uint8_t *room)
 	{
 		const char *name;
 		uint32_t oid;
-	} columns[] = {{"id", 20}, {"status", 25}, {"price", 1700}, {"att", 3802}, {"badges", 1009}, {"listed_at", 1184}};
+	} columns[] = {{"id", 20},	  {"status", 25},	{"price", 1700},
+				   {"att", 3802}, {"badges", 1009}, {"listed_at", 1184}};
 	uint8_t *rest = room + 9;
 	size_t n = put(rest, RELATION_TABLE, "item", 4);
 	WireRelation relation;
@@ -125,8 +126,8 @@ check_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_
 static void
 values_make(RuleValue *values, int n, Slice tail)
 {
-	static const double numbers[] = {0,		1,		-1,	   0.5,	   2,	   100,	   1e15, -1e15,
-									 1e308, -1e308, 5e-324, -0.0, INFINITY, -INFINITY, NAN, 86400};
+	static const double numbers[] = {0,		1,		-1,		0.5,  2,		100,	   1e15, -1e15,
+									 1e308, -1e308, 5e-324, -0.0, INFINITY, -INFINITY, NAN,	 86400};
 	static const int64_t times[] = {0, 1, -1, INT64_MIN, INT64_MAX, INT64_MIN + 1, 86400000000, -86400000000};
 
 	for (int i = 0; i < n; i++)

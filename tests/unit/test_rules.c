@@ -48,8 +48,9 @@ definition_of_the_manual_scores_as_written(void **state)
 {
 	uint8_t room[100];
 	RuleValue badges = text_list(room, (const char *const[]){"new", "verified", NULL});
-	Given item[] = {{"status", TEXT("on_sale")}, {"views", NUMBER(99)},		  {"listed_at", TIME(-INT64_C(7) * 86400000000)},
-					{"price", NUMBER(250)},		 {"badges", badges},		  {"seller_level", NUMBER(4)}};
+	Given item[] = {
+		{"status", TEXT("on_sale")}, {"views", NUMBER(99)}, {"listed_at", TIME(-INT64_C(7) * 86400000000)},
+		{"price", NUMBER(250)},		 {"badges", badges},	{"seller_level", NUMBER(4)}};
 	long double expected = (0.6L * logl(100) + 0.3L * 0.5L + 0.1L * 0.8L + 0.05L) * 1.2L;
 	RuleResult result = evaluate_at(home, item, 6, 0);
 
@@ -64,7 +65,8 @@ definition_of_the_manual_scores_as_written(void **state)
 static void
 attributes_are_listed_once_in_order_of_appearance(void **state)
 {
-	static const char *const expected[] = {"status", "blocked_by", "views", "listed_at", "price", "badges", "seller_level"};
+	static const char *const expected[] = {"status", "blocked_by", "views",		  "listed_at",
+										   "price",	 "badges",	   "seller_level"};
 	const RuleAttribute *attributes;
 	RuleProgram *program = compile(home);
 
@@ -171,7 +173,8 @@ expect_near(const char *expression, double x, long double expected, int ulps)
 	result = EVALUATE(text, {"x", NUMBER(x)});
 	if (result.outcome != RULE_SCORE)
 		fail_msg("%s at %.17g: %s", expression, x, result.reason ? result.reason : "no value");
-	if (fabsl(result.score - expected) > ulps * (long double) (nextafter(fabs(nearest), INFINITY) - fabs(nearest)))
+	if (fabsl(result.score - expected) >
+		ulps * (long double) (nextafter(fabs(nearest), INFINITY) - fabs(nearest)))
 		fail_msg("%s at %.17g: %.17g, expected %.17Lg", expression, x, result.score, expected);
 }
 
@@ -202,13 +205,16 @@ functions_compute_their_formulas(void **state)
 		expect_near("sigmoid(x, 5, 0.5)", d, sqrtl(x) / (sqrtl(x) + sqrtl(5)), 3);
 		expect_near("logistic(x, 0.01, 30)", d, 0.5L + 0.5L * tanhl(0.005L * (x - 30)), 64);
 		expect_near("gauss(x, 2000)", d, powl(0.5L, x * x / 4e6L), d > 1e5 ? 20000 : 2);
-		expect_near("gauss(x, 2000, decay = 0.8)", d, powl((long double) 0.8, x * x / 4e6L), d > 1e5 ? 20000 : 2);
+		expect_near("gauss(x, 2000, decay = 0.8)", d, powl((long double) 0.8, x * x / 4e6L),
+					d > 1e5 ? 20000 : 2);
 		expect_near("exp_decay(x, 900)", d, powl(2, -x / 900), 128);
 		expect_near("exp_decay(x, 900, 0.25)", d, powl(2, -x / 450), 256);
 		expect_near("half_life(x, 900)", d, powl(2, -x / 900), 128);
 		expect_near("linear_decay(x, 500)", d, fmaxl(1 - x / 1000, 0), 2);
-		expect_near("linear_decay(x, 800, decay = 0.1)", d, fmaxl(1 - x / (800 / (1 - (long double) 0.1)), 0), 8);
-		expect_near("exp_decay(x, 900, floor = 0.2)", d, (long double) 0.2 + (1 - (long double) 0.2) * powl(2, -x / 900), 64);
+		expect_near("linear_decay(x, 800, decay = 0.1)", d, fmaxl(1 - x / (800 / (1 - (long double) 0.1)), 0),
+					8);
+		expect_near("exp_decay(x, 900, floor = 0.2)", d,
+					(long double) 0.2 + (1 - (long double) 0.2) * powl(2, -x / 900), 64);
 		expect_near("clamp(x, 1, 40)", d, d < 1 ? 1 : d > 40 ? 40 : x, 0);
 		expect_near("min(x, 7, 3.5)", d, d < 3.5 ? x : 3.5L, 0);
 		expect_near("max(0.75, x, 2)", d, d > 2 ? x : 2, 0);
@@ -329,7 +335,8 @@ comparisons_know_numbers_texts_bools_and_times(void **state)
 	assert_true(holds("t = 'bb' and t > 'b' and t > 'ba' and t < 'bba' and t < 'c' and t != 'BB'", t, NONE));
 	assert_true(holds("t < 'bb\xc3\xa9' and t >= 'Z'", t, NONE)); /* bytes, not the order of a locale */
 	assert_true(holds("b = true and b != false and b", b, NONE));
-	assert_true(holds("w = '2000-01-01' and w > '1999-12-31T23:59:59.999999Z' and w < '2000-01-01 00:00:00-01'", w, NONE));
+	assert_true(holds(
+		"w = '2000-01-01' and w > '1999-12-31T23:59:59.999999Z' and w < '2000-01-01 00:00:00-01'", w, NONE));
 	assert_true(holds("'2000-01-02' > w and w in ('1999-01-01', '2000-01-01')", w, NONE));
 	assert_true(holds("w = t", w, GIVEN("t", TEXT("2000-01-01T00:00:00Z"))));
 	assert_true(holds("1 + 1 = n - 3 and (n > 1) = true", n, NONE));
@@ -343,7 +350,8 @@ in_searches_tables_and_list_attributes(void **state)
 	Given badges = GIVEN("badges", text_list(room, (const char *const[]){"new", "verified", NULL}));
 	Given empty = GIVEN("badges", {.kind = RULE_LIST, .bytes = slice_make(room, 0)});
 	/* [7, 2.5, true, null] */
-	static const uint8_t mixed[] = {10, 2, 24, 14, 10, 9, 33, 0, 0, 0, 0, 0, 0, 4, 64, 10, 2, 16, 1, 10, 2, 8, 1};
+	static const uint8_t mixed[] = {10, 2, 24, 14, 10, 9,  33, 0,  0, 0, 0, 0,
+									0,	4, 64, 10, 2,  16, 1,  10, 2, 8, 1};
 	Given list = GIVEN("l", {.kind = RULE_LIST, .bytes = slice_make(mixed, sizeof(mixed))});
 	Given x = GIVEN("x", TEXT("b"));
 	Given n = GIVEN("n", NUMBER(-2));
@@ -403,7 +411,8 @@ and_or_do_not_compute_what_is_decided(void **state)
 {
 	assert_false(holds("n != 0 and 1 / n > 0 and 1 / n > 1", GIVEN("n", NUMBER(0)), NONE));
 	assert_true(holds("n = 0 or 1 / n > 0 or 2 / n > 0", GIVEN("n", NUMBER(0)), NONE));
-	assert_true(holds("(n != 0 and 1 / n > 0) or (n = 0 or 1 / n > 2) and n < 1", GIVEN("n", NUMBER(0)), NONE));
+	assert_true(
+		holds("(n != 0 and 1 / n > 0) or (n = 0 or 1 / n > 2) and n < 1", GIVEN("n", NUMBER(0)), NONE));
 }
 
 /* ---- missing and errors ---------------------------------------------------------------------- */
@@ -464,24 +473,27 @@ errors_follow_on_error_and_name_the_statement(void **state)
 				 {"flag(one in ('a'), 1)", "wrong type: the value and the list are of different kinds"},
 				 {"flag('a' in text, 1)", "wrong type: expected a list after \"in\""},
 				 {"enum(text, {1: 2})", "wrong type: the value and the keys of enum are of different kinds"}};
-	Given item[] = {{"zero", NUMBER(0)},	  {"one", NUMBER(1)},		  {"minus", NUMBER(-1)},
-					{"text", TEXT("x")},	  {"truth", BOOL(true)},	  {"other", OTHER},
-					{"time", TIME(0)},		  {"nan", NUMBER(NAN)},		  {"infinite", NUMBER(INFINITY)}};
+	Given item[] = {{"zero", NUMBER(0)}, {"one", NUMBER(1)},	{"minus", NUMBER(-1)},
+					{"text", TEXT("x")}, {"truth", BOOL(true)}, {"other", OTHER},
+					{"time", TIME(0)},	 {"nan", NUMBER(NAN)},	{"infinite", NUMBER(INFINITY)}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		char text[300];
 		RuleResult result;
 
-		snprintf(text, sizeof(text), "term bad %s missing 55 on_error quarantine\nterm b 1", cases[i].expression);
+		snprintf(text, sizeof(text), "term bad %s missing 55 on_error quarantine\nterm b 1",
+				 cases[i].expression);
 		result = evaluate_at(text, item, 9, 0);
 		if (result.outcome != RULE_QUARANTINE)
 			fail_msg("%s: outcome %d, score %g", text, result.outcome, result.score);
 		assert_string_equal(result.statement, "bad");
 		assert_string_equal(result.reason, cases[i].reason);
-		snprintf(text, sizeof(text), "term bad weight 2 %s missing 55 on_error 4\nterm b 1", cases[i].expression);
+		snprintf(text, sizeof(text), "term bad weight 2 %s missing 55 on_error 4\nterm b 1",
+				 cases[i].expression);
 		expect_score(text, evaluate_at(text, item, 9, 0), 9);
-		snprintf(text, sizeof(text), "term bad %s on_error skip\nterm b 1\non_error quarantine", cases[i].expression);
+		snprintf(text, sizeof(text), "term bad %s on_error skip\nterm b 1\non_error quarantine",
+				 cases[i].expression);
 		expect_score(text, evaluate_at(text, item, 9, 0), 1);
 		snprintf(text, sizeof(text), "term bad %s\nterm b 1", cases[i].expression);
 		expect_score(text, evaluate_at(text, item, 9, 0), 1);
@@ -491,8 +503,9 @@ errors_follow_on_error_and_name_the_statement(void **state)
 static void
 on_error_of_the_definition_reaches_every_statement(void **state)
 {
-	static const char *const statements[] = {"where 1 / zero > 0", "term x 1 / zero", "term x 1 when 1 / zero > 0",
-											 "boost 1 / zero", "boost 1 when 1 / zero > 0", "factor 1 / zero"};
+	static const char *const statements[] = {"where 1 / zero > 0",		   "term x 1 / zero",
+											 "term x 1 when 1 / zero > 0", "boost 1 / zero",
+											 "boost 1 when 1 / zero > 0",  "factor 1 / zero"};
 	static const char *const names[] = {"where", "x", "x", "boost", "boost", "factor"};
 	static const double with_skip[] = {NAN, 1, 1, 1, 1, 1};
 	static const double with_value[] = {NAN, 4, 4, 1, 1, 1};
@@ -544,8 +557,10 @@ score_is_terms_and_boosts_times_factors_clamped_and_rounded(void **state)
 	EXPECT_SCORE(36, "term a weight 2 3\nfactor 2\nboost +5\nfactor 1.5\nterm b 1", NOTHING);
 	EXPECT_SCORE(10, "clamp 0 .. 10\nterm a 11", NOTHING);
 	EXPECT_SCORE(-1.5, "clamp -1.5..-1\nterm a -3", NOTHING);
-	EXPECT_SCORE(2, "term a 1 when x > 1\nterm b 2\nboost 4 when x > 1\nfactor 8 when x > 1", {"x", NUMBER(1)});
-	EXPECT_SCORE(56, "term a 1 when x > 1\nterm b 2\nboost 4 when x > 1\nfactor 8 when x > 1", {"x", NUMBER(2)});
+	EXPECT_SCORE(2, "term a 1 when x > 1\nterm b 2\nboost 4 when x > 1\nfactor 8 when x > 1",
+				 {"x", NUMBER(1)});
+	EXPECT_SCORE(56, "term a 1 when x > 1\nterm b 2\nboost 4 when x > 1\nfactor 8 when x > 1",
+				 {"x", NUMBER(2)});
 	EXPECT_SCORE(-3, "boost -3", NOTHING);
 	EXPECT_SCORE(-2, "term a weight -2 1", NOTHING);
 }

@@ -23,8 +23,9 @@ expect_refused(const Refused *cases, size_t n)
 
 		if (error.line != c->line || error.column != c->column || strstr(error.message, c->message) == NULL ||
 			(c->hint != NULL && strstr(error.hint, c->hint) == NULL))
-			fail_msg("%s\n  got      %d:%d %s | %s\n  expected %d:%d %s | %s", c->text, error.line, error.column,
-					 error.message, error.hint, c->line, c->column, c->message, c->hint ? c->hint : "");
+			fail_msg("%s\n  got      %d:%d %s | %s\n  expected %d:%d %s | %s", c->text, error.line,
+					 error.column, error.message, error.hint, c->line, c->column, c->message,
+					 c->hint ? c->hint : "");
 	}
 }
 
@@ -45,7 +46,8 @@ errors_name_line_column_and_what_was_expected(void **state)
 		{"term a (1 + 2\nterm b 1", 2, 1, "expected \")\", not \"term\"", "opened in line 1, column 8"},
 		{"term a log1p(x\nterm b 1", 2, 1, "expected \",\" or \")\"", "opened in line 1, column 13"},
 		{"term a 1)", 1, 9, "not \")\"", NULL},
-		{"term \xc3\xa9t\xc3\xa9 weight 1 x ? 1", 1, 21, "unexpected character \"?\"", NULL}, /* characters, not bytes */
+		{"term \xc3\xa9t\xc3\xa9 weight 1 x ? 1", 1, 21, "unexpected character \"?\"",
+		 NULL}, /* characters, not bytes */
 		{"term a 'x", 1, 8, "not closed", NULL},
 		{"term a \"x\n\"", 1, 8, "not closed", NULL},
 		{"term a \"\"", 1, 8, "empty", NULL},
@@ -111,7 +113,8 @@ static void
 what_comes_later_says_so_and_what_there_is(void **state)
 {
 	static const Refused cases[] = {
-		{"combine mult\nterm t 1", 1, 9, "\"combine mult\" is not supported by this version, expected sum", "combine sum"},
+		{"combine mult\nterm t 1", 1, 9, "\"combine mult\" is not supported by this version, expected sum",
+		 "combine sum"},
 		{"combine avg\nterm t 1", 1, 9, "not supported", NULL},
 		{"combine total\nterm t 1", 1, 9, "expected sum", NULL},
 		{"term t x missing last known", 1, 18, "\"missing last known\" is not supported", "missing skip"},
@@ -189,7 +192,8 @@ wrong_types_and_arguments_are_found_without_an_item(void **state)
 static void
 text_that_is_not_utf8_is_refused_where_it_is(void **state)
 {
-	static const char *const bad[] = {"\x80", "\xc0\xaf", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"};
+	static const char *const bad[] = {"\x80",		  "\xc0\xaf",		  "\xc3", "\xe0\x80\x80",
+									  "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{

@@ -164,8 +164,12 @@ relation_make(void)
 		uint32_t type_oid;
 		const char *type;
 		bool key;
-	} columns[NCOLUMNS] = {{"shop", 23, "int4", true},		  {"id", 25, "text", true},	   {"title", 25, "text", false},
-						   {"price", 1700, "numeric", false}, {"att", 3802, "jsonb", false}, {"extra", 3802, "jsonb", false},
+	} columns[NCOLUMNS] = {{"shop", 23, "int4", true},
+						   {"id", 25, "text", true},
+						   {"title", 25, "text", false},
+						   {"price", 1700, "numeric", false},
+						   {"att", 3802, "jsonb", false},
+						   {"extra", 3802, "jsonb", false},
 						   {"listed", 1184, "timestamptz", false}};
 	Bytes rest = {.len = 0};
 	WireRelation relation;
@@ -227,7 +231,8 @@ fill(const RuleBinding *binding, const Bytes *image, RuleValue *values)
 	put_message(&key, CHANGE_KEY, &shop);
 	put_message(&key, CHANGE_KEY, &id);
 	memset(values, 0xff, sizeof(*values)); /* fill leaves nothing of what was there */
-	assert_true(rules_fill(binding, slice_make(key.data, key.len), slice_make(image->data, image->len), values));
+	assert_true(
+		rules_fill(binding, slice_make(key.data, key.len), slice_make(image->data, image->len), values));
 }
 
 /* ---- binding ----------------------------------------------------------------------------------- */
@@ -341,7 +346,8 @@ every_kind_of_value_becomes_what_rules_see(void **state)
 		{value_double(0.1), RULE_NUMBER, 0.1, 0},
 		{value_decimal("1", 131000, 0), RULE_NUMBER, INFINITY, 0},
 		{value_decimal("1", -131000, 0), RULE_NUMBER, 0, 0},
-		{value_decimal("90071992547409931", -1, 0), RULE_NUMBER, 9007199254740994, 0}, /* ..993.1, rounded once */
+		{value_decimal("90071992547409931", -1, 0), RULE_NUMBER, 9007199254740994,
+		 0}, /* ..993.1, rounded once */
 		{value_decimal("0", 0, DECIMAL_INFINITY), RULE_NUMBER, INFINITY, 0},
 		{value_text("x"), RULE_TEXT, 0, 0},
 		{value_bytes(VALUE_BYTES, "x"), RULE_OTHER, 0, 0},
@@ -513,7 +519,8 @@ many_keys_are_told_apart(void **state)
 static void
 poison_number_scores_by_on_error(void **state)
 {
-	static const char *const texts[] = {"term t a on_error 5", "term t flag(a > 0, 1) on_error 5", "term t 0 - a\nterm u 5"};
+	static const char *const texts[] = {"term t a on_error 5", "term t flag(a > 0, 1) on_error 5",
+										"term t 0 - a\nterm u 5"};
 
 	for (int i = 0; i < 3; i++)
 	{

@@ -102,7 +102,7 @@ evaluate_at(const char *text, const Given *given, int n, int64_t now_us)
 	return result;
 }
 
-#define EVALUATE(text, ...) \
+#define EVALUATE(text, ...)                                                                                  \
 	evaluate_at((text), (Given[]){__VA_ARGS__}, sizeof((Given[]){__VA_ARGS__}) / sizeof(Given), 0)
 
 static inline void
@@ -115,7 +115,13 @@ expect_score(const char *text, RuleResult result, double score)
 		fail_msg("%s: %.17g, expected %.17g", text, result.score, score);
 }
 
-#define NOTHING {"", {.kind = RULE_MISSING}}
+#define NOTHING                                                                                              \
+	{                                                                                                        \
+		"",                                                                                                  \
+		{                                                                                                    \
+			.kind = RULE_MISSING                                                                             \
+		}                                                                                                    \
+	}
 #define EXPECT_SCORE(score, text, ...) expect_score((text), EVALUATE((text), __VA_ARGS__), (score))
 #define EXPECT_OUTSIDE(text, ...) assert_int_equal(EVALUATE((text), __VA_ARGS__).outcome, RULE_OUTSIDE)
 

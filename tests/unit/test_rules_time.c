@@ -49,7 +49,8 @@ times_are_read_in_every_form_people_write(void **state)
 		if (!rules_parse_time(slice_string(cases[i].text), &time_us))
 			fail_msg("%s was refused", cases[i].text);
 		if (time_us != cases[i].time_us)
-			fail_msg("%s: %lld, expected %lld", cases[i].text, (long long) time_us, (long long) cases[i].time_us);
+			fail_msg("%s: %lld, expected %lld", cases[i].text, (long long) time_us,
+					 (long long) cases[i].time_us);
 	}
 }
 
@@ -143,8 +144,8 @@ calendar_agrees_with_libc(void **state)
 		int64_t time_us;
 
 		gmtime_r(&unix_time, &tm);
-		snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-				 tm.tm_hour, tm.tm_min, tm.tm_sec);
+		snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+				 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 		assert_true(rules_parse_time(slice_string(text), &time_us));
 		assert_true(time_us == day * DAY_US + 3661 * US);
 	}
@@ -160,7 +161,8 @@ prefixes_are_read_within_their_bounds(void **state)
 	{
 		uint8_t *copy = malloc(len + 1);
 		int64_t time_us;
-		bool expected = len == 10 || len == 16 || len == 19 || (len >= 21 && len <= 26) || len == 29 || len == 32;
+		bool expected =
+			len == 10 || len == 16 || len == 19 || (len >= 21 && len <= 26) || len == 29 || len == 32;
 
 		memcpy(copy + 1, whole, len);
 		assert_int_equal(rules_parse_time(slice_make(copy + 1, len), &time_us), expected);
