@@ -57,7 +57,7 @@ jsonout_begin(JsonOut *out, uint64 pairs, Size bytes)
 }
 
 void
-jsonout_reserve(JsonOut *out, Size bytes)
+jsonout_grow(JsonOut *out, Size bytes)
 {
 	Size need = out->data_start + out->data_end + bytes;
 
@@ -72,71 +72,52 @@ jsonout_reserve(JsonOut *out, Size bytes)
 	out->buffer = repalloc(out->buffer, out->capacity);
 }
 
-/* Every JB_OFFSET_STRIDE'th JEntry says where the node ends, the others how long it is. */
-static inline void
-entry_put(JsonOut *out, uint32 type, Size start, Size end)
-{
-	JEntry *entries = ((Jsonb *) out->buffer)->root.children;
-	uint32 at = out->next++;
-
-	entries[at] =
-		type | (at % JB_OFFSET_STRIDE == 0 ? (uint32) end | JENTRY_HAS_OFF : (uint32) (end - start));
-}
-
 void
-jsonout_close(JsonOut *out, uint32 type, Size start)
+jsonout_key(JsonOut *out, const char *key, uint32 bytes)
 {
-	entry_put(out, type, start, out->data_end);
-}
+	Size start = out->data_end;
 
-void
-jsonout_align(JsonOut *out)
-{
-	Size padding = INTALIGN(out->data_end) - out->data_end;
-
-	memset(jsonout_tail(out), 0, padding);
-	out->data_end += padding;
+	jsonout_reserve(out, bytes);
+	jsonout_append(out, key, bytes);
+	jsonout_close(out, JENTRY_ISSTRING, start);
 }
 
 void
 jsonout_keys(JsonOut *out, JsonWalk *walk, uint32 until)
 {
+	JEntry *entries = jsonout_entries(out);
 	uint32 from = walk->key_start;
 	Size to = out->data_end;
 
 	if (walk->index >= until)
 		return;
-	for (; walk->index < until; jsonwalk_next(walk))
-		entry_put(out, JENTRY_ISSTRING, to + walk->key_start - from, to + walk->key_end - from);
+	for (; walk->index < until; jsonwalk_next(walk), out->next++)
+		entries[out->next] =
+			jsonout_entry(out->next, JENTRY_ISSTRING, to + walk->key_start - from, to + walk->key_end - from);
 	jsonout_reserve(out, walk->key_start - from);
-	jsonout_append(out, walk->map->data + from, walk->key_start - from);
+	jsonout_append(out, walk->map.data + from, walk->key_start - from);
 }
 
-/*
- * Only the first one's padding changes: it then stands on a multiple of four as it did before, and
- * so does everything behind it.
- */
+/* Same place, same bytes: also the JEntries stay what they are. */
 void
-jsonout_containers(JsonOut *out, JsonWalk *walk, uint32 until)
+jsonout_keys_all(JsonOut *out, const JsonMap *map)
 {
-	uint32 from = INTALIGN(walk->value_start);
-	Size start = out->data_end;
-	Size to;
+	Assert(out->next == 0 && out->pairs == map->count);
+	memcpy(jsonout_entries(out), map->entries, map->count * sizeof(JEntry));
+	out->next = map->count;
+	jsonout_reserve(out, map->values_start);
+	jsonout_append(out, map->data, map->values_start);
+}
 
-	if (walk->index >= until)
-		return;
-	jsonout_reserve(out, 3);
+void
+jsonrun_end(JsonRun run, JsonOut *out)
+{
+	if (run.next == out->next)
+		return; /* nothing was taken */
+	jsonout_reserve(out, run.taken - out->data_end + JSONOUT_ALIGN_BYTES);
 	jsonout_align(out);
-	to = out->data_end;
-	for (; walk->index < until; jsonwalk_next(walk))
-	{
-		Size end = to + walk->value_end - from;
-
-		entry_put(out, JENTRY_ISCONTAINER, start, end);
-		start = end;
-	}
-	jsonout_reserve(out, walk->value_start - from);
-	jsonout_append(out, walk->map->data + from, walk->value_start - from);
+	jsonout_append(out, run.data + run.from, run.taken - run.to);
+	out->next = run.next;
 }
 
 Jsonb *

@@ -25,11 +25,14 @@ typedef struct JsonMap
 	const char *data;
 } JsonMap;
 
-/* One pair. Offsets are into the map's data; the value's start is that of its padding. */
+/*
+ * One pair. Offsets are into data; the value's start is that of its padding.  The map is here by value:
+ * through a pointer it would be read again after every byte that is written somewhere.
+ */
 typedef struct JsonWalk
 {
-	const JsonMap *map;
-	uint32 index; /* == map->count: at the end, and the offsets are where a next pair would start */
+	JsonMap map;
+	uint32 index; /* == map.count: at the end, and the offsets are where a next pair would start */
 	uint32 key_start, key_end;
 	uint32 value_start, value_end;
 } JsonWalk;
@@ -65,18 +68,18 @@ jsonwalk_end(JEntry entry, uint32 start)
 static inline void
 jsonwalk_look(JsonWalk *walk)
 {
-	const JsonMap *map = walk->map;
+	const JEntry *entry = walk->map.entries + walk->index;
 
-	if (walk->index >= map->count)
+	if (walk->index >= walk->map.count)
 		return;
-	walk->key_end = jsonwalk_end(map->entries[walk->index], walk->key_start);
-	walk->value_end = jsonwalk_end(map->entries[map->count + walk->index], walk->value_start);
+	walk->key_end = jsonwalk_end(entry[0], walk->key_start);
+	walk->value_end = jsonwalk_end(entry[walk->map.count], walk->value_start);
 }
 
 static inline JsonWalk
 jsonwalk_begin(const JsonMap *map)
 {
-	JsonWalk walk = {.map = map, .value_start = map->values_start, .value_end = map->values_start};
+	JsonWalk walk = {.map = *map, .value_start = map->values_start, .value_end = map->values_start};
 
 	jsonwalk_look(&walk);
 	return walk;
@@ -85,7 +88,7 @@ jsonwalk_begin(const JsonMap *map)
 static inline bool
 jsonwalk_done(const JsonWalk *walk)
 {
-	return walk->index >= walk->map->count;
+	return walk->index >= walk->map.count;
 }
 
 static inline void
@@ -106,7 +109,7 @@ jsonwalk_compare(const JsonWalk *a, const JsonWalk *b)
 
 	if (len != len_b)
 		return len < len_b ? -1 : 1;
-	return memcmp(a->map->data + a->key_start, b->map->data + b->key_start, len);
+	return memcmp(a->map.data + a->key_start, b->map.data + b->key_start, len);
 }
 
 static inline bool
@@ -128,7 +131,7 @@ jsonnode_at(const char *data, JEntry entry, uint32 start, uint32 end)
 static inline JsonNode
 jsonwalk_value(const JsonWalk *walk)
 {
-	const JsonMap *map = walk->map;
+	const JsonMap *map = &walk->map;
 
 	return jsonnode_at(map->data, map->entries[map->count + walk->index], walk->value_start, walk->value_end);
 }
@@ -139,14 +142,17 @@ extern bool jsonnode_equal(const JsonNode *a, const JsonNode *b);
 /* bytes: what the caller expects to write; more is found when needed. */
 extern void jsonout_begin(JsonOut *out, uint64 pairs, Size bytes);
 
-/* Room for so many bytes more, and an error while it is still a jsonb error when it gets too large. */
-extern void jsonout_reserve(JsonOut *out, Size bytes);
+/* More room, and an error while it is still a jsonb error when it gets too large. */
+extern void jsonout_grow(JsonOut *out, Size bytes);
 
-/* A single node that ends here and started at data_end == start. */
-extern void jsonout_close(JsonOut *out, uint32 type, Size start);
-
-/* Zeros up to the next multiple of four. */
-extern void jsonout_align(JsonOut *out);
+/* Room for so many bytes more. */
+static inline void
+jsonout_reserve(JsonOut *out, Size bytes)
+{
+	if (unlikely(out->data_start + out->data_end + bytes > out->capacity ||
+				 out->data_end + bytes > JENTRY_OFFLENMASK))
+		jsonout_grow(out, bytes);
+}
 
 static inline char *
 jsonout_tail(JsonOut *out)
@@ -162,11 +168,85 @@ jsonout_append(JsonOut *out, const void *bytes, Size len)
 	out->data_end += len;
 }
 
+/* Every JB_OFFSET_STRIDE'th JEntry says where the node ends, the others how long it is. */
+static inline JEntry
+jsonout_entry(uint32 at, uint32 type, Size start, Size end)
+{
+	return type | (at % JB_OFFSET_STRIDE == 0 ? (uint32) end | JENTRY_HAS_OFF : (uint32) (end - start));
+}
+
+static inline JEntry *
+jsonout_entries(const JsonOut *out)
+{
+	return ((Jsonb *) out->buffer)->root.children;
+}
+
+/* A node that started at data_end == start ends here. */
+static inline void
+jsonout_close(JsonOut *out, uint32 type, Size start)
+{
+	jsonout_entries(out)[out->next] = jsonout_entry(out->next, type, start, out->data_end);
+	out->next++;
+}
+
+/* What jsonout_align() may write. */
+#define JSONOUT_ALIGN_BYTES 4
+
+/* Zeros up to the next multiple of four; without a branch, so it may write more than it counts. */
+static inline void
+jsonout_align(JsonOut *out)
+{
+	memset(jsonout_tail(out), 0, JSONOUT_ALIGN_BYTES);
+	out->data_end = INTALIGN(out->data_end);
+}
+
+extern void jsonout_key(JsonOut *out, const char *key, uint32 bytes);
+
 /* Copy the keys that the walk stands at and those after it, as far as pair `until`. */
 extern void jsonout_keys(JsonOut *out, JsonWalk *walk, uint32 until);
 
-/* The same for values, all of which must be containers. */
-extern void jsonout_containers(JsonOut *out, JsonWalk *walk, uint32 until);
+/* The same from the first key to the last, into an object that has just been begun. */
+extern void jsonout_keys_all(JsonOut *out, const JsonMap *map);
+
+/*
+ * A run of neighbouring container values on their way from a map: the JEntry of each is written as
+ * it is taken, the bytes of all at the end.  Only the first one's padding changes: it then stands
+ * on a multiple of four as it did before, and so does everything behind it.
+ */
+typedef struct JsonRun
+{
+	const char *data;
+	uint32 from;	 /* offset of the first container in data */
+	Size to;		 /* its offset in out */
+	Size taken;		 /* end in out of what has been taken */
+	JEntry *entries; /* of out, and the next to be written */
+	uint32 next;
+} JsonRun;
+
+static inline JsonRun
+jsonrun_begin(const JsonOut *out, const JsonWalk *walk)
+{
+	return (JsonRun){
+		.data = walk->map.data,
+		.from = INTALIGN(walk->value_start),
+		.to = INTALIGN(out->data_end),
+		.taken = out->data_end,
+		.entries = jsonout_entries(out),
+		.next = out->next,
+	};
+}
+
+static inline void
+jsonrun_take(JsonRun *run, const JsonWalk *walk)
+{
+	Size end = run->to + walk->value_end - run->from;
+
+	run->entries[run->next] = jsonout_entry(run->next, JENTRY_ISCONTAINER, run->taken, end);
+	run->next++;
+	run->taken = end;
+}
+
+extern void jsonrun_end(JsonRun run, JsonOut *out);
 
 extern Jsonb *jsonout_end(JsonOut *out);
 

@@ -24,61 +24,21 @@ const char maptime_none[MAPTIME_BYTES + 1] = "1970-01-01T00:00:00.000000Z";
 #define MAPTIME_SECONDS_BYTES 19 /* "YYYY-MM-DDTHH:MM:SS" */
 #define MAPTIME_FRACTION_AT 20
 
-static inline uint64
-load8(const char *at)
-{
-	uint64 word;
-
-	memcpy(&word, at, sizeof(word));
-	return word;
-}
-
-/*
- * Nonzero unless each of eight bytes is one that may stand there: punctuation as in `pattern`, a
- * digit from 0 up to the one in `pattern` elsewhere.  `zero` is the pattern with its digits zero.
- * Digits xor '0' are 0..9 and every other byte is larger; adding 0x7f - max sets the top bit of a
- * byte that is too large, and a byte already above 0x7f has it set.
- */
-static inline uint64
-misfits(const char *at, const char *zero, const char *pattern)
-{
-	uint64 excess = load8(at) ^ load8(zero);
-	uint64 max = load8(pattern) ^ load8(zero);
-
-	return ((excess + (UINT64CONST(0x7f7f7f7f7f7f7f7f) - max)) | excess) & UINT64CONST(0x8080808080808080);
-}
-
 static inline int
 two_digits(const char *at)
 {
 	return (at[0] - '0') * 10 + (at[1] - '0');
 }
 
-static bool
-day_exists(int year, int month, int day)
+bool
+maptime_day_exists(const char *text)
 {
 	static const int8 days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int year = two_digits(text) * 100 + two_digits(text + 2);
+	int month = two_digits(text + 5);
+	int day = two_digits(text + 8);
 
-	return day <= days[month - 1] || (month == 2 && day == 29 && isleap(year));
-}
-
-bool
-maptime_valid(const char *text)
-{
-	int month, day;
-
-	/* the last word overlaps the third: 27 = 8 + 8 + 8 + 8 - 5 */
-	if ((misfits(text, "0000-00-", "9999-19-") | misfits(text + 8, "00T00:00", "39T29:59") |
-		 misfits(text + 16, ":00.0000", ":59.9999") | misfits(text + 19, ".000000Z", ".999999Z")) != 0)
-		return false;
-
-	month = two_digits(text + 5);
-	day = two_digits(text + 8);
-	if (month < 1 || month > 12 || day < 1 || two_digits(text + 11) > 23)
-		return false;
-	if (memcmp(text, "0000", 4) == 0) /* there is no year 0 */
-		return false;
-	return day <= 28 || day_exists(two_digits(text) * 100 + two_digits(text + 2), month, day);
+	return day >= 1 && (day <= days[month - 1] || (month == 2 && day == 29 && isleap(year)));
 }
 
 static void
@@ -116,28 +76,52 @@ format(int64 time_us, char *time)
 	return true;
 }
 
-/* "YYYY-MM-DD HH:MM:SS", with T for the blank, a fraction of 1 to 6 digits, a Z, or none of them. */
+/*
+ * "YYYY-MM-DD HH:MM:SS" or with T, by far the most frequent form: checked in registers, since bytes
+ * read back right after they were written make the processor wait.
+ */
+static bool
+rewrite_seconds(const char *text, char *time)
+{
+	uint64 date = maptime_load(text);
+	uint64 middle = maptime_load(text + 8);
+	uint64 clock = maptime_load(text + 11);
+	uint64 separator = maptime_load("\0\0\xff\0\0\0\0\0");
+
+	if (text[10] == ' ')
+		middle = (middle & ~separator) | (maptime_load("TTTTTTTT") & separator);
+	if ((maptime_misfits(date, "0000-00-", "9999-19-") | maptime_misfits(middle, "00T00:00", "39T29:59") |
+		 maptime_misfits(clock, "00:00:00", "29:59:59")) != 0 ||
+		!maptime_in_calendar(text))
+		return false;
+
+	memcpy(time, &date, sizeof(date));
+	memcpy(time + 8, &middle, sizeof(middle));
+	memcpy(time + 11, &clock, sizeof(clock));
+	memcpy(time + MAPTIME_SECONDS_BYTES, ".000000Z", 8);
+	return true;
+}
+
+/* The same with a fraction of 1 to 6 digits. */
+static bool
+rewrite_fraction(const char *text, uint32 len, char *time)
+{
+	memcpy(time, maptime_none, MAPTIME_BYTES);
+	memcpy(time, text, len);
+	if (time[10] == ' ')
+		time[10] = 'T';
+	return maptime_valid(time);
+}
+
+/* The forms above, with a Z or without a zone. */
 static bool
 rewrite_plain(const char *text, uint32 len, char *time)
 {
-	uint32 fraction;
-
 	if (len > 0 && text[len - 1] == 'Z')
 		len--;
-	if (len < MAPTIME_SECONDS_BYTES || len > MAPTIME_FRACTION_AT + 6 || len == MAPTIME_FRACTION_AT)
-		return false;
-
-	memcpy(time, text, MAPTIME_SECONDS_BYTES);
-	if (time[10] == ' ')
-		time[10] = 'T';
-	memcpy(time + MAPTIME_SECONDS_BYTES, maptime_none + MAPTIME_SECONDS_BYTES,
-		   MAPTIME_BYTES - MAPTIME_SECONDS_BYTES);
-	if (len > MAPTIME_SECONDS_BYTES)
-	{
-		fraction = len - MAPTIME_SECONDS_BYTES; /* with its point */
-		memcpy(time + MAPTIME_SECONDS_BYTES, text + MAPTIME_SECONDS_BYTES, fraction);
-	}
-	return maptime_valid(time);
+	if (len == MAPTIME_SECONDS_BYTES)
+		return rewrite_seconds(text, time);
+	return len > MAPTIME_FRACTION_AT && len <= MAPTIME_FRACTION_AT + 6 && rewrite_fraction(text, len, time);
 }
 
 bool

@@ -39,23 +39,26 @@ EXPORT_FUNCTION(walrank_would_change);
 #define PAIR_HEADER (JB_FARRAY | 2)
 /* header and two JEntry: where the value of a pair starts */
 #define PAIR_VALUE_START (sizeof(uint32) + 2 * sizeof(JEntry))
-/* The most that a value grows by when it becomes a pair: header, time, padding before and behind. */
-#define PAIR_GROWTH (PAIR_VALUE_START + MAPTIME_BYTES + 3 + 3)
+/* The most that a value grows by when it becomes a pair: header, time, padding. */
+#define PAIR_GROWTH (PAIR_VALUE_START + MAPTIME_BYTES + JSONOUT_ALIGN_BYTES)
 
 /* An attribute as it takes part: its value, and its time in stored form. */
 typedef struct MapPair
 {
 	JsonNode value;
-	JsonNode whole; /* the array, when it already is in stored form; else data is NULL */
-	char time[MAPTIME_BYTES];
+	JsonNode whole;	  /* the array, when it already is in stored form; else data is NULL */
+	const char *time; /* MAPTIME_BYTES, in the array or in `rewritten` */
+	char rewritten[MAPTIME_BYTES];
 } MapPair;
 
-/* An incoming attribute that goes into the result. */
+/* An incoming attribute that goes into the result. Not to be copied: pair.time may point inside. */
 typedef struct Winner
 {
-	JsonWalk incoming;
+	const char *key;
+	uint32 key_bytes;
 	uint32 at;	   /* index of the stored attribute it replaces, or before which it is inserted */
 	bool replaces; /* false: the key is new */
+	MapPair pair;
 } Winner;
 
 typedef enum
@@ -78,25 +81,24 @@ pair_stored_form(const JsonNode *node)
 		   maptime_valid(node->data + node->bytes - MAPTIME_BYTES);
 }
 
-/* Second element to time; false when the array is no pair at all. */
+/* The second element as time; false when the array is no pair at all. */
 static bool
-pair_time(const JsonNode *second, char *time)
+pair_read_time(const JsonNode *second, MapPair *pair)
 {
 	bool known = false;
 
 	if (second->type == JENTRY_ISSTRING)
-		known = maptime_from_text(second->data, second->bytes, time);
+		known = maptime_from_text(second->data, second->bytes, pair->rewritten);
 	else if (second->type == JENTRY_ISNUMERIC)
-		known = maptime_from_numeric((Numeric) second->data, time);
+		known = maptime_from_numeric((Numeric) second->data, pair->rewritten);
 	else if (second->type != JENTRY_ISNULL)
 		return false;
 
-	if (!known)
-		memcpy(time, maptime_none, MAPTIME_BYTES);
+	pair->time = known ? pair->rewritten : maptime_none;
 	return true;
 }
 
-static void
+static inline void
 pair_read(const JsonNode *node, MapPair *pair)
 {
 	const JsonbContainer *array = (const JsonbContainer *) node->data;
@@ -113,14 +115,14 @@ pair_read(const JsonNode *node, MapPair *pair)
 		if (pair_stored_form(node))
 		{
 			pair->whole = *node;
-			memcpy(pair->time, second.data, MAPTIME_BYTES);
+			pair->time = second.data;
 			return;
 		}
-		if (pair_time(&second, pair->time))
+		if (pair_read_time(&second, pair))
 			return;
 	}
 	pair->value = *node;
-	memcpy(pair->time, maptime_none, MAPTIME_BYTES);
+	pair->time = maptime_none;
 }
 
 static PairVerdict
@@ -145,7 +147,7 @@ pair_write(JsonOut *out, const MapPair *pair)
 
 	if (pair->whole.data != NULL)
 	{
-		jsonout_reserve(out, pair->whole.bytes + 3);
+		jsonout_reserve(out, pair->whole.bytes + JSONOUT_ALIGN_BYTES);
 		jsonout_align(out);
 		jsonout_append(out, pair->whole.data, pair->whole.bytes);
 	}
@@ -178,15 +180,13 @@ find_key(JsonWalk *stored, const JsonWalk *incoming)
 }
 
 static PairVerdict
-verdict(const JsonWalk *stored, const JsonWalk *incoming)
+verdict(const JsonWalk *stored, const MapPair *incoming)
 {
-	JsonNode stored_node = jsonwalk_value(stored);
-	JsonNode incoming_node = jsonwalk_value(incoming);
-	MapPair stored_pair, incoming_pair;
+	JsonNode node = jsonwalk_value(stored);
+	MapPair pair;
 
-	pair_read(&stored_node, &stored_pair);
-	pair_read(&incoming_node, &incoming_pair);
-	return pair_compare(&stored_pair, &incoming_pair);
+	pair_read(&node, &pair);
+	return pair_compare(&pair, incoming);
 }
 
 /* winners: room for every incoming attribute. Returns how many win. */
@@ -194,64 +194,71 @@ static uint32
 find_winners(const JsonMap *stored, const JsonMap *incoming, Winner *winners)
 {
 	JsonWalk at = jsonwalk_begin(stored);
-	uint32 count = 0;
+	Winner *winner = winners;
 
 	for (JsonWalk walk = jsonwalk_begin(incoming); !jsonwalk_done(&walk); jsonwalk_next(&walk))
 	{
-		bool known = find_key(&at, &walk);
+		JsonNode node = jsonwalk_value(&walk);
 
-		if (!known || verdict(&at, &walk) != PAIR_STAYS)
-			winners[count++] = (Winner){.incoming = walk, .at = at.index, .replaces = known};
+		pair_read(&node, &winner->pair);
+		winner->replaces = find_key(&at, &walk);
+		if (winner->replaces && verdict(&at, &winner->pair) == PAIR_STAYS)
+			continue;
+		winner->key = walk.map.data + walk.key_start;
+		winner->key_bytes = walk.key_end - walk.key_start;
+		winner->at = at.index;
+		winner++;
 	}
-	return count;
+	return winner - winners;
 }
 
 static void
 write_keys(JsonOut *out, const JsonMap *stored, const Winner *winners, uint32 count)
 {
-	JsonWalk walk = jsonwalk_begin(stored);
+	JsonWalk walk;
 
+	if (out->pairs == stored->count) /* no new key */
+	{
+		jsonout_keys_all(out, stored);
+		return;
+	}
+	walk = jsonwalk_begin(stored);
 	for (uint32 i = 0; i < count; i++)
 	{
-		JsonWalk incoming = winners[i].incoming;
-
 		if (winners[i].replaces)
 			continue;
 		jsonout_keys(out, &walk, winners[i].at);
-		jsonout_keys(out, &incoming, incoming.index + 1);
+		jsonout_key(out, winners[i].key, winners[i].key_bytes);
 	}
 	jsonout_keys(out, &walk, stored->count);
 }
 
-static void
-write_value(JsonOut *out, const JsonWalk *walk)
-{
-	JsonNode node = jsonwalk_value(walk);
-	MapPair pair;
-
-	pair_read(&node, &pair);
-	pair_write(out, &pair);
-}
-
-/* Stored attributes as far as `until`: runs in stored form are copied, the others brought into it. */
-static void
+/*
+ * Stored attributes as far as `until`: runs in stored form are copied, the others brought into it.
+ * Inlined so that the walk stays in registers, and without its keys, which nobody reads here.
+ */
+static pg_attribute_always_inline void
 write_stored(JsonOut *out, JsonWalk *walk, uint32 until)
 {
 	while (walk->index < until)
 	{
-		JsonWalk ahead = *walk;
+		JsonRun run = jsonrun_begin(out, walk);
+		JsonNode node;
 
-		for (; ahead.index < until; jsonwalk_next(&ahead))
+		for (; walk->index < until; jsonwalk_next(walk))
 		{
-			JsonNode node = jsonwalk_value(&ahead);
-
+			node = jsonwalk_value(walk);
 			if (!pair_stored_form(&node))
 				break;
+			jsonrun_take(&run, walk);
 		}
-		jsonout_containers(out, walk, ahead.index);
+		jsonrun_end(run, out);
 		if (walk->index < until)
 		{
-			write_value(out, walk);
+			MapPair pair;
+
+			pair_read(&node, &pair);
+			pair_write(out, &pair);
 			jsonwalk_next(walk);
 		}
 	}
@@ -265,7 +272,7 @@ write_values(JsonOut *out, const JsonMap *stored, const Winner *winners, uint32 
 	for (uint32 i = 0; i < count; i++)
 	{
 		write_stored(out, &walk, winners[i].at);
-		write_value(out, &winners[i].incoming);
+		pair_write(out, &winners[i].pair);
 		if (winners[i].replaces)
 			jsonwalk_next(&walk);
 	}
@@ -306,9 +313,30 @@ merge(const Jsonb *stored_jsonb, const Jsonb *incoming_jsonb)
 	return jsonout_end(&out);
 }
 
+/* Room for a jsonb that is kept with a one-byte header and so unaligned. */
+typedef union ShortJsonb
+{
+	Jsonb jsonb;
+	char bytes[VARATT_SHORT_MAX + VARHDRSZ];
+} ShortJsonb;
+
+/* As PG_GETARG_JSONB_P, but a short one costs no allocation. */
+static const Jsonb *
+unpack(Datum datum, ShortJsonb *room)
+{
+	struct varlena *value = PG_DETOAST_DATUM_PACKED(datum);
+
+	if (!VARATT_IS_SHORT(value))
+		return (const Jsonb *) value;
+	memcpy(VARDATA(room), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	SET_VARSIZE(room, VARSIZE_ANY_EXHDR(value) + VARHDRSZ);
+	return &room->jsonb;
+}
+
 Datum
 walrank_merge(PG_FUNCTION_ARGS)
 {
+	ShortJsonb stored_room, incoming_room;
 	Jsonb *result;
 
 	if (PG_ARGISNULL(1))
@@ -317,7 +345,8 @@ walrank_merge(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 	}
-	result = merge(PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1));
+	result = merge(PG_ARGISNULL(0) ? NULL : unpack(PG_GETARG_DATUM(0), &stored_room),
+				   unpack(PG_GETARG_DATUM(1), &incoming_room));
 	if (result == NULL)
 		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 	PG_RETURN_JSONB_P(result);
@@ -326,17 +355,26 @@ walrank_merge(PG_FUNCTION_ARGS)
 Datum
 walrank_would_change(PG_FUNCTION_ARGS)
 {
+	ShortJsonb stored_room, incoming_room;
 	JsonMap stored, incoming;
 	JsonWalk at;
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_BOOL(false);
-	jsonmap_open(&stored, PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0));
-	jsonmap_open(&incoming, PG_GETARG_JSONB_P(1));
+	jsonmap_open(&stored, PG_ARGISNULL(0) ? NULL : unpack(PG_GETARG_DATUM(0), &stored_room));
+	jsonmap_open(&incoming, unpack(PG_GETARG_DATUM(1), &incoming_room));
 
 	at = jsonwalk_begin(&stored);
 	for (JsonWalk walk = jsonwalk_begin(&incoming); !jsonwalk_done(&walk); jsonwalk_next(&walk))
-		if (!find_key(&at, &walk) || verdict(&at, &walk) == PAIR_CHANGES)
+	{
+		JsonNode node = jsonwalk_value(&walk);
+		MapPair pair;
+
+		if (!find_key(&at, &walk))
 			PG_RETURN_BOOL(true);
+		pair_read(&node, &pair);
+		if (verdict(&at, &pair) == PAIR_CHANGES)
+			PG_RETURN_BOOL(true);
+	}
 	PG_RETURN_BOOL(false);
 }
