@@ -38,8 +38,9 @@ typedef struct JournalSettings
 extern bool journal_identity_write(int dirfd, const JournalIdentity *identity, Error *err);
 extern bool journal_identity_read(int dirfd, JournalIdentity *identity, bool *found, Error *err);
 
-/* Make the first segment of a complete identity. */
-extern bool journal_create(int dirfd, const JournalSettings *settings, const JournalIdentity *identity, Journal **journal, Error *err);
+/* Make the first segment of a complete identity, then write the identity file. Repeatable until the first unit. */
+extern bool journal_create(int dirfd, const JournalSettings *settings, const JournalIdentity *identity,
+						   Journal **journal, Error *err);
 /* Recover (exactly-once.md, journal recovery). */
 extern bool journal_open(int dirfd, const JournalSettings *settings, Journal **journal, Error *err);
 extern void journal_close(Journal *journal);
@@ -63,6 +64,10 @@ extern void journal_appended(Journal *journal, JournalHead *head);
 extern void journal_durable(Journal *journal, uint64_t *seq, Lsn *lsn);
 
 /*
+ * On ERR_SPACE nothing was begun or appended by that call; an open unit may be tried on or abandoned, what was ended
+ * before waits in memory for journal_flush().  After any other failure the journal is poisoned (ERR_DISK): stop.
+ * A failed begin holds no lock; after a failed part or end the unit is still open: abandon it.
+ *
  * One unit: begin takes the unit lock and the header as known (seq, now_us when 0 for kinds whose rule says
  * "previous now", end_lsn likewise, timeline, epoch and beat when 0 are filled in); part; end.  `unit` then
  * holds the values given.  abandon cuts and releases the lock.  A large transaction holds the lock until its last frame.
@@ -72,7 +77,8 @@ extern bool journal_part(Journal *journal, PartType type, Slice bytes, Error *er
 extern bool journal_end(Journal *journal, Error *err);
 extern bool journal_abandon(Journal *journal, Error *err);
 /* begin + optional one part + end + flush + (sync wanted: waits until durable when wait) */
-extern bool journal_append(Journal *journal, Unit *unit, PartType type, Slice bytes, bool wait_durable, Error *err);
+extern bool journal_append(Journal *journal, Unit *unit, PartType type, Slice bytes, bool wait_durable,
+						   Error *err);
 
 /* A relation Entry first seen in a frame that is dropped, or to be known by later SNAPSHOTs. Keeps the newest bytes by fingerprint. */
 extern void journal_keep_relation(Journal *journal, uint64_t fingerprint, Slice entry);
@@ -84,7 +90,8 @@ extern bool journal_sync_step(Journal *journal, int64_t timeout_us, Error *err);
 /* Until seq is durable; false on timeout or poison. */
 extern bool journal_wait_durable(Journal *journal, uint64_t seq, int64_t timeout_us);
 extern void journal_wake(Journal *journal);
-extern int journal_durable_fd(Journal *journal); /* eventfd, readable after durable moved: for the receiver's poll */
+extern int
+journal_durable_fd(Journal *journal); /* eventfd, readable after durable moved: for the receiver's poll */
 extern uint64_t journal_first_seq(Journal *journal);
 extern bool journal_trim(Journal *journal, uint64_t below_seq, Error *err);
 extern uint64_t journal_bytes(Journal *journal);
@@ -99,13 +106,32 @@ typedef enum
 	JOURNAL_UNIT,	  /* *unit is filled: parts follow */
 	JOURNAL_PART,	  /* *type, *bytes: a part of the current unit */
 	JOURNAL_UNIT_END, /* the current unit is complete */
-	JOURNAL_RELATION, /* a relation Entry from a SNAPSHOT at the head of a segment */
+	JOURNAL_RELATION, /* a relation Entry outside units: from a SNAPSHOT, or kept from a dropped frame */
 	JOURNAL_NOTHING,  /* nothing more now */
 	JOURNAL_ERROR,
 } JournalEvent;
 
-extern JournalEvent journal_reader_next(JournalReader *reader, Unit *unit, PartType *type, Slice *bytes, Error *err);
+extern JournalEvent journal_reader_next(JournalReader *reader, Unit *unit, PartType *type, Slice *bytes,
+										Error *err);
 extern void journal_reader_wait(JournalReader *reader, int64_t timeout_us);
 extern void journal_reader_close(JournalReader *reader);
+
+/* Reads and checks all of it; the daemon must be stopped.  False on the first bad record, named in err and here. */
+typedef struct JournalVerify
+{
+	uint64_t segments;
+	uint64_t bytes;
+	uint64_t records;
+	uint64_t units;
+	uint64_t first_seq;
+	uint64_t last_seq;
+	Lsn end_lsn;
+	bool torn_tail;		  /* an unfinished tail that the next start will cut */
+	uint32_t bad_segment; /* 0: none */
+	uint64_t bad_offset;
+	StreamId stream_id;
+} JournalVerify;
+
+extern bool journal_verify(int dirfd, JournalVerify *report, Error *err);
 
 #endif /* WALRANK_JOURNAL_H */

@@ -24,14 +24,16 @@ typedef struct SegReader SegReader;
 
 typedef struct SegSettings
 {
-	const char *what;	   /* "journal" or "feed", for messages */
-	uint32_t magic;		   /* differs between the two */
-	uint64_t segment_bytes; /* rotate when a group would pass this */
-	StreamId stream_id;	   /* in every segment header */
-	Slice header;		   /* owner's fixed bytes, kept in every segment header (identity) */
+	const char *what;		/* "journal" or "feed", for messages */
+	uint32_t magic;			/* differs between the two */
+	uint64_t segment_bytes; /* a new segment is due after the group that reaches this */
+	StreamId stream_id;		/* in every segment header */
+	Slice header;			/* owner's fixed bytes, kept in every segment header (identity) */
 	/* Called when a segment is begun: append the preamble's payload. */
 	void (*preamble)(void *context, Buffer *out);
 	void *context;
+	/* Same groups, same bytes: no marks that tell when it was synced. Such a log is recovered by seglog_open_cut(). */
+	bool derived;
 } SegSettings;
 
 typedef struct SegPosition
@@ -56,37 +58,78 @@ typedef struct SegScan
 	void *context;
 } SegScan;
 
-extern bool seglog_open(int dirfd, const SegSettings *settings, const SegScan *scan, SegLog **log, Error *err);
+extern bool seglog_open(int dirfd, const SegSettings *settings, const SegScan *scan, SegLog **log,
+						Error *err);
+/*
+ * For a derived log: keeps the groups up to `most` and cuts the rest unexamined, as what lies behind may be anything
+ * after a power cut.  ERR_REFUSE, and nothing is touched, when the groups up to `least` are not all there.
+ */
+extern bool seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, SegPosition least,
+							SegPosition most, SegLog **log, Error *err);
 /* The header of the newest segment without opening the log; *found false when there is none. */
-extern bool seglog_peek_header(int dirfd, uint32_t magic, StreamId *stream_id, Buffer *header, bool *found, Error *err);
+extern bool seglog_peek_header(int dirfd, uint32_t magic, StreamId *stream_id, Buffer *header, bool *found,
+							   Error *err);
 extern void seglog_close(SegLog *log);
 
-/* Writer. begin/append/commit one group; abandon cuts what was appended of an uncommitted one. Bytes gather in
+/* Writer. On ERR_SPACE nothing was begun, appended or lost: call again when there is room (what is committed waits in
+ * memory, the files end at the last good offset). begin/append/commit one group; abandon cuts what was appended of an uncommitted one. Bytes gather in
  * memory and reach the kernel by flush or when the buffer is full. */
 extern bool seglog_begin(SegLog *log, SegPosition at, Error *err);
 /* The payload is the concatenation of n slices. */
 extern bool seglog_append(SegLog *log, uint8_t type, bool last, const Slice *slices, int n, Error *err);
+/* The record appended before was the last of its group. Does not fail, needs no disk. `tag` is a number of the owner's
+ * that goes with the group: seglog_durable_tag() gives that of the last durable one. */
+extern void seglog_commit(SegLog *log, uint64_t tag);
 extern bool seglog_abandon(SegLog *log, Error *err);
+/* Takes the last committed group back if it has not left memory; false: it has, and stays. */
+extern bool seglog_revoke(SegLog *log);
 /* Everything committed is handed to the kernel; readers are woken and see it. */
 extern bool seglog_flush(SegLog *log, Error *err);
 /* fdatasync of all flushed groups (and of directory entries); then durable is moved. Called from the one
  * thread that syncs; concurrent with append. ERR_DISK poisons the log. */
 extern bool seglog_sync(SegLog *log, Error *err);
-extern SegPosition seglog_first(const SegLog *log); /* of the oldest segment kept */
-extern SegPosition seglog_last(SegLog *log);		 /* last committed group; seq 0 when none */
+extern SegPosition seglog_first(SegLog *log); /* first unit that is there whole, or will be the first */
+extern SegPosition seglog_last(SegLog *log);  /* last committed group; seq 0 when none */
 extern SegPosition seglog_flushed(SegLog *log);
 extern SegPosition seglog_durable(SegLog *log);
+extern SegPosition seglog_durable_tag(SegLog *log, uint64_t *tag);
+extern void seglog_set_tag(SegLog *log, uint64_t tag); /* of the last group found by open */
 /* Cut everything after `at` (feed recovery, R7). No reader may be past it. */
 extern bool seglog_truncate(SegLog *log, SegPosition at, Error *err);
 /* Delete whole segments that end below `at`. */
 extern bool seglog_trim(SegLog *log, SegPosition at, Error *err);
 extern uint64_t seglog_bytes(SegLog *log); /* on disk */
+extern int seglog_segments(SegLog *log);
+/* Waiting on the log. A wake that came between two waits of the same waiter is not lost: *wakes remembers. */
+extern bool seglog_wait_durable(SegLog *log, SegPosition at, int64_t timeout_us); /* false: timeout, poison */
+extern bool seglog_wait_unsynced(SegLog *log, uint64_t *wakes, int64_t timeout_us);
+/* False when poisoned, with the error that did it. */
+extern bool seglog_healthy(SegLog *log, Error *err);
+
+/* Reads everything there is, for tools. False on the first bad record (ERR_DATA or ERR_REFUSE naming segment and
+ * offset); a torn tail is no error but is reported. */
+typedef struct SegVerify
+{
+	uint64_t segments;
+	uint64_t bytes;
+	uint64_t groups;
+	uint64_t records;
+	SegPosition first; /* last group before the oldest segment */
+	SegPosition last;
+	bool torn_tail;
+	uint32_t bad_segment; /* 0: none */
+	uint64_t bad_offset;
+	StreamId stream_id;
+} SegVerify;
+extern bool seglog_verify(int dirfd, const char *what, uint32_t magic, const SegScan *scan, SegVerify *report,
+						  Error *err);
 
 /* Reader: positioned so that next yields the first record of group `at` (or later groups when that
  * one is not there yet). Reads what is flushed, never beyond. Fails with ERR_REFUSE when `at` is before the first segment. */
 extern bool segreader_open(SegLog *log, SegPosition at, SegReader **reader, Error *err);
 /* For tools: over a directory no writer has open. */
-extern bool segreader_open_dir(int dirfd, uint32_t magic, const char *what, SegPosition at, SegReader **reader, Error *err);
+extern bool segreader_open_dir(int dirfd, uint32_t magic, const char *what, SegPosition at,
+							   SegReader **reader, Error *err);
 
 typedef struct SegRecord
 {
@@ -105,6 +148,8 @@ typedef enum
 	SEG_ERROR,
 } SegResult;
 
+/* Yield also the records before `at` in its segment: the caller wants what they define. Before the first next. */
+extern void segreader_show_all(SegReader *reader);
 extern SegResult segreader_next(SegReader *reader, SegRecord *record, Error *err);
 /* Blocks until something beyond the reader's position is flushed, or timeout, or seglog_wake. */
 extern void segreader_wait(SegReader *reader, int64_t timeout_us);

@@ -45,9 +45,9 @@ typedef struct Unit
 {
 	uint64_t seq; /* dense, from 1; given by the journal */
 	UnitKind kind;
-	BackfillStep step; /* UNIT_BACKFILL */
-	Lsn commit_lsn;	   /* UNIT_TXN; 0 otherwise */
-	Lsn end_lsn;	   /* exactly-once.md section 1 */
+	BackfillStep step;		/* UNIT_BACKFILL */
+	Lsn commit_lsn;			/* UNIT_TXN; 0 otherwise */
+	Lsn end_lsn;			/* exactly-once.md section 1 */
 	int64_t commit_time_us; /* UNIT_TXN: since 1970-01-01 UTC, not trusted as a clock */
 	int64_t now_us;			/* since 1970-01-01 UTC, never decreasing */
 	uint64_t xid;
