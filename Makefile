@@ -50,7 +50,7 @@ $(B)/obj/%.o: %.c
 
 $(B)/libwalrank.a: $(LIB_OBJ)
 	rm -f $@
-	ar rcs $@ $^
+	ar qcs $@ $^
 
 $(B)/walrankd: $(B)/obj/consumer/walrankd.o $(B)/libwalrank.a
 	$(CC) $(C_FLAGS) -o $@ $^ $(LIBS)
@@ -84,7 +84,7 @@ $(S)/%.o: %.c
 
 $(S)/libwalrank.a: $(SAN_LIB)
 	rm -f $@
-	ar rcs $@ $^
+	ar qcs $@ $^
 
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 

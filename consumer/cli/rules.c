@@ -1,0 +1,156 @@
+/*
+ * rules.c -- `walrank rules check FILE`: is this a definition, and if not, where and why.
+ */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "rules.h"
+
+static void *
+alloc(void *context, size_t bytes)
+{
+	return arena_alloc(context, bytes);
+}
+
+static bool
+read_text(const char *path, Buffer *text, Error *err)
+{
+	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+	size_t got;
+
+	if (file == NULL)
+	{
+		error_set(err, ERR_CONFIG, "could not open \"%s\": %s", path, strerror(errno));
+		return false;
+	}
+	/* one byte above the limit is enough for the compiler to refuse it */
+	while (text->len <= RULES_TEXT_BYTES_MAX &&
+		   (got = fread(buffer_reserve(text, 4096), 1, 4096, file)) > 0)
+		text->len += got;
+	if (file != stdin)
+		fclose(file);
+	return true;
+}
+
+static void
+print_attributes(const RuleProgram *program, bool json)
+{
+	const RuleAttribute *attributes;
+	int n = rules_attributes(program, &attributes);
+	Buffer out = {0};
+
+	for (int i = 0; i < n; i++)
+	{
+		Buffer name = {0};
+
+		if (attributes[i].column.len > 0)
+		{
+			buffer_append_slice(&name, attributes[i].column);
+			buffer_append_byte(&name, '.');
+		}
+		buffer_append_slice(&name, attributes[i].name);
+		if (i > 0)
+			buffer_printf(&out, json ? "," : ", ");
+		if (json)
+			json_string(&out, buffer_slice(&name));
+		else
+			buffer_append_slice(&out, buffer_slice(&name));
+		buffer_free(&name);
+	}
+	cli_print(json ? "\"attributes\":[%.*s],\"clock\":%s}\n" : "reads %.*s%s\n", (int) out.len, (char *) out.data,
+			  json ? (rules_use_clock(program) ? "true" : "false")
+				   : (rules_use_clock(program) ? "; moves with time" : ""));
+	buffer_free(&out);
+}
+
+static void
+print_error(const char *path, const RuleError *error, bool json)
+{
+	Buffer out = {0};
+
+	if (json)
+	{
+		buffer_printf(&out, "{\"file\":");
+		json_string(&out, slice_string(path));
+		buffer_printf(&out, ",\"ok\":false,\"line\":%d,\"column\":%d,\"message\":", error->line, error->column);
+		json_string(&out, slice_string(error->message));
+		buffer_printf(&out, ",\"hint\":");
+		json_string(&out, slice_string(error->hint));
+		buffer_printf(&out, "}");
+	}
+	else
+	{
+		buffer_printf(&out, "%s:%d:%d: %s", path, error->line, error->column, error->message);
+		if (error->hint[0] != '\0')
+			buffer_printf(&out, "\nHINT:  %s", error->hint);
+	}
+	cli_print("%.*s\n", (int) out.len, (char *) out.data);
+	buffer_free(&out);
+}
+
+static int
+check_file(const Cli *cli, const char *path)
+{
+	Arena *arena = arena_create(64 * 1024);
+	RuleMemory memory = {alloc, arena};
+	RuleProgram *program;
+	RuleError error;
+	Buffer text = {0};
+	Error err;
+
+	if (!read_text(path, &text, &err))
+	{
+		arena_destroy(arena);
+		return cli_fail(&err);
+	}
+	program = rules_compile((const char *) text.data, text.len, &memory, &error);
+	if (program == NULL)
+		print_error(path, &error, cli->json);
+	else
+	{
+		if (cli->json)
+		{
+			Buffer name = {0};
+
+			json_string(&name, slice_string(path));
+			cli_print("{\"file\":%.*s,\"ok\":true,", (int) name.len, (char *) name.data);
+			buffer_free(&name);
+		}
+		else
+			cli_print("%s: ok, ", path);
+		print_attributes(program, cli->json);
+	}
+	buffer_free(&text);
+	arena_destroy(arena);
+	return program != NULL ? EXIT_DONE : EXIT_USAGE;
+}
+
+static int
+run(const Cli *cli, const char *const *values, const char *const *operands)
+{
+	int worst = EXIT_DONE;
+
+	if (operands[0] == NULL)
+		return cli_usage("rules check needs a file (\"-\" for standard input)");
+	for (int i = 0; operands[i] != NULL; i++)
+	{
+		int rc = check_file(cli, operands[i]);
+
+		worst = rc != EXIT_DONE ? rc : worst;
+	}
+	return worst;
+}
+
+static const CliOption no_options[] = {{0}};
+
+const CliCommand cli_rules_check = {
+	.name = "rules check",
+	.summary = "compile a ranking's definition: what is wrong, or what it reads",
+	.options = no_options,
+	.operands = "FILE...",
+	.run = run,
+};

@@ -1,0 +1,10 @@
+/*
+ * walrank.c -- the tool.  See cli/cli.h.
+ */
+#include "cli/cli.h"
+
+int
+main(int argc, char **argv)
+{
+	return cli_main(argc, argv);
+}
