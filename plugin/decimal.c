@@ -117,7 +117,8 @@ write_digits(const NumericView *v, char *text, int *exponent)
 			if (n > 0 || group >= unit || (unit == 1 && i == v->ndigits - 1))
 				text[n++] = (char) ('0' + group / unit % 10);
 	}
-	while (fraction > v->scale && n > 1 && text[n - 1] == '0')
+	/* zeros that fill the last group: not in the number, or better in the exponent */
+	while ((fraction > v->scale || (v->scale == 0 && fraction < 0)) && n > 1 && text[n - 1] == '0')
 	{
 		n--;
 		fraction--;

@@ -320,9 +320,16 @@ put_null_column(Diff *diff, int column)
 	}
 }
 
-/* Too large, or of a type that cannot be sent: sizes still tell a change. */
+/* Sizes tell a change even where the values are not read. */
+static bool
+size_differs(Datum a, Datum b)
+{
+	return toast_raw_datum_size(a) != toast_raw_datum_size(b);
+}
+
+/* Too large, or of a type that cannot be sent. */
 static WireChanged
-compare_oversized(Diff *diff, int column, Datum new, uint64 size)
+compare_oversized(Diff *diff, int column, Datum new)
 {
 	const RelColumn *c = &diff->meta->columns[column];
 	Datum old = diff->meta->old_row.values[c->index];
@@ -335,9 +342,7 @@ compare_oversized(Diff *diff, int column, Datum new, uint64 size)
 		return CHANGED_UNKNOWN;
 	if (value_same(&c->type, new, old))
 		return CHANGED_NO;
-	if (c->type.typlen == -1 && toast_raw_datum_size(old) - VARHDRSZ != size)
-		return CHANGED_YES;
-	return CHANGED_UNKNOWN;
+	return c->type.typlen == -1 && size_differs(old, new) ? CHANGED_YES : CHANGED_UNKNOWN;
 }
 
 static WireChanged
@@ -355,7 +360,7 @@ compare_resolved(Diff *diff, int column, Datum new)
 	if (c->type.typlen != -1)
 		return CHANGED_YES;
 	if (!old_datum(diff, column, &old))
-		return CHANGED_UNKNOWN;
+		return size_differs(old, new) ? CHANGED_YES : CHANGED_UNKNOWN;
 	return value_same(&c->type, new, old) ? CHANGED_NO : CHANGED_YES;
 }
 
@@ -403,7 +408,7 @@ put_column(Diff *diff, int column)
 	if (fate == FATE_UNCHANGED_TOAST)
 		put_state(diff, column, NULL, STATE_UNCHANGED_TOAST, CHANGED_NO, 0);
 	else if (fate == FATE_OVERSIZED)
-		put_state(diff, column, NULL, STATE_OVERSIZED, compare_oversized(diff, column, stored, size), size);
+		put_state(diff, column, NULL, STATE_OVERSIZED, compare_oversized(diff, column, stored), size);
 	else if (c->type.form == FORM_JSONB)
 		put_jsonb_column(diff, column, datum);
 	else

@@ -22,9 +22,11 @@
 #include "text.h"
 #include "value.h"
 
+/* The library is built with hidden symbols, and servers before 16 do not mark these as visible. */
+#pragma GCC visibility push(default)
 COMPAT_MODULE_MAGIC;
-
-extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks);
+extern void _PG_output_plugin_init(OutputPluginCallbacks *callbacks);
+#pragma GCC visibility pop
 
 /* Changes passed over before the client hears that we are alive. */
 #define PROGRESS_CHANGES 100

@@ -53,10 +53,12 @@ is_table(Oid relid)
 void
 encode_relation(Oid relid, StringInfo relation_out)
 {
+	char *name = get_rel_name(relid);
 	RelMeta *meta;
 
 	if (!is_table(relid))
-		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("relation %u is not a table", relid));
+		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("\"%s\" is not a table", name != NULL ? name : "?"));
 	meta = table_meta(relid);
 	appendBinaryStringInfo(relation_out, meta->bytes, meta->nbytes);
 }

@@ -8,7 +8,6 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -160,7 +159,7 @@ identity_of(Relation relation, const Bitmapset *primary, const Bitmapset *identi
 	return IDENTITY_NONE;
 }
 
-/* The type's name, qualified unless in pg_catalog, independent of the search path. */
+/* The type's name, qualified unless in pg_catalog; unquoted, since quoting depends on version and settings. */
 static Slice
 type_name(Oid typid)
 {
@@ -183,9 +182,9 @@ type_name(Oid typid)
 	{
 		char *schema =
 			type->typnamespace == PG_CATALOG_NAMESPACE ? NULL : get_namespace_name(type->typnamespace);
-		Slice text =
-			text_identifier(schema == NULL ? quote_identifier(NameStr(type->typname))
-										   : quote_qualified_identifier(schema, NameStr(type->typname)));
+		char *full =
+			schema == NULL ? NameStr(type->typname) : psprintf("%s.%s", schema, NameStr(type->typname));
+		Slice text = text_identifier(full);
 
 		appendBinaryStringInfo(&name, (const char *) text.data, (int) text.len);
 	}
