@@ -192,7 +192,8 @@ typedef struct WireField
 static inline WireCursor
 wire_cursor(Slice bytes)
 {
-	return (WireCursor){bytes.data, bytes.data + bytes.len};
+	/* an absent field is no pointer, and adding even 0 to that is not allowed */
+	return (WireCursor){bytes.data, bytes.len == 0 ? bytes.data : bytes.data + bytes.len};
 }
 
 static inline bool
