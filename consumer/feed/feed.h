@@ -18,19 +18,22 @@ typedef struct FeedSettings
 {
 	uint64_t segment_bytes;
 	StreamId stream_id;
-	/* The dictionary a new segment begins with, made by the scorer for the state BEFORE the record that follows. */
+	/* The dictionary a new segment begins with, for the state BEFORE the record that follows: called inside feed_append
+	 * (and feed_create) right after the record that filled the segment before it. */
 	void (*dictionary)(void *context, Buffer *out);
 	void *context;
 } FeedSettings;
 
 extern bool feed_create(int dirfd, const FeedSettings *settings, Feed **feed, Error *err);
-/* Opens and cuts to (seq, part); ERR_REFUSE when the feed does not reach it. */
-extern bool feed_open(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t store_part, Feed **feed, Error *err);
+/* Opens and cuts to (seq, part); ERR_REFUSE, nothing touched, when the feed does not reach it. */
+extern bool feed_open(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t store_part,
+					  Feed **feed, Error *err);
 extern void feed_close(Feed *feed);
 
-/* record: from scorer_record(). Gathers in memory until flush. */
+/* record: from scorer_record(). Gathers in memory until flush. On ERR_SPACE nothing was appended: call again. */
 extern bool feed_append(Feed *feed, const RecordHeader *header, Slice record, Error *err);
 extern bool feed_flush(Feed *feed, Error *err);
+/* Of what is flushed; any thread. */
 extern bool feed_sync(Feed *feed, Error *err);
 extern uint64_t feed_first_seq(Feed *feed);
 extern bool feed_trim(Feed *feed, uint64_t below_seq, Error *err);
@@ -42,7 +45,8 @@ extern void feed_wake(Feed *feed);
 
 /* The cursor. Records of units <= durable only. `part`: pieces of unit seq already applied are skipped by the caller (K3). */
 extern bool feed_reader_open(Feed *feed, uint64_t seq, FeedReader **reader, Error *err);
-extern bool feed_reader_open_dir(int dirfd, uint64_t seq, FeedReader **reader, Error *err); /* daemon stopped */
+extern bool feed_reader_open_dir(int dirfd, uint64_t seq, FeedReader **reader,
+								 Error *err); /* daemon stopped */
 typedef enum
 {
 	FEED_RECORD,
@@ -51,6 +55,7 @@ typedef enum
 } FeedEvent;
 /* Dictionary entries met on the way (also in preambles) are kept in the reader. */
 extern FeedEvent feed_reader_next(FeedReader *reader, RecordReader *record, Error *err);
+/* Until something happened since the last next: a flush, a move of the durable mark, a wake. False: timeout. */
 extern bool feed_reader_wait(FeedReader *reader, int64_t timeout_us);
 extern void feed_reader_close(FeedReader *reader);
 
@@ -82,6 +87,13 @@ typedef struct FeedRanking
 	char *name;
 } FeedRanking;
 extern const FeedRelation *feed_relation(const FeedReader *reader, uint32_t number);
+/* The version a row's image is written under. One record may hold rows of two versions (a table altered inside a
+ * transaction), of which feed_relation() knows the newest; the last few versions stay. NULL when unknown. */
+extern const FeedRelation *feed_relation_version(const FeedReader *reader, uint32_t number,
+												 uint64_t fingerprint);
 extern const FeedRanking *feed_ranking(const FeedReader *reader, uint32_t number);
+
+/* Reads and checks every record; the daemon must be stopped. False on the first bad one, named in err and report. */
+extern bool feed_verify(int dirfd, SegVerify *report, Error *err);
 
 #endif /* WALRANK_FEED_H */

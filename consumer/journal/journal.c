@@ -102,7 +102,6 @@ log_settings(Journal *journal, const JournalSettings *settings)
 						 .context = journal};
 }
 
-/* The identity comes last: one that says `complete` has a log. */
 bool
 journal_create(int dirfd, const JournalSettings *settings, const JournalIdentity *identity, Journal **result,
 			   Error *err)
@@ -112,7 +111,7 @@ journal_create(int dirfd, const JournalSettings *settings, const JournalIdentity
 
 	*result = NULL;
 	assert(identity->complete && identity->start_lsn != 0);
-	if (!seglog_create(dirfd, &log, &journal->log, err) || !journal_identity_write(dirfd, identity, err))
+	if (!seglog_create(dirfd, &log, &journal->log, err))
 	{
 		journal_close(journal);
 		return false;
@@ -380,7 +379,7 @@ journal_abandon(Journal *journal, Error *err)
 
 /* No room for the unit just ended: take it back, so that "failed" means "not appended". False: it is out and stays. */
 static bool
-revoke(Journal *journal)
+take_back(Journal *journal)
 {
 	if (!seglog_revoke(journal->log))
 		return false;
@@ -406,7 +405,7 @@ append_locked(Journal *journal, Unit *unit, PartType type, Slice bytes, Error *e
 	}
 	if (seglog_flush(journal->log, err))
 		return true;
-	return err->class == ERR_SPACE && !revoke(journal);
+	return err->class == ERR_SPACE && !take_back(journal);
 }
 
 bool

@@ -38,7 +38,8 @@ typedef struct JournalSettings
 extern bool journal_identity_write(int dirfd, const JournalIdentity *identity, Error *err);
 extern bool journal_identity_read(int dirfd, JournalIdentity *identity, bool *found, Error *err);
 
-/* Make the first segment of a complete identity, then write the identity file. Repeatable until the first unit. */
+/* Make the first segment of a complete identity, durable. The caller writes the identity file, after it: one that says
+ * complete has a log.  May be repeated as long as the log holds no unit. */
 extern bool journal_create(int dirfd, const JournalSettings *settings, const JournalIdentity *identity,
 						   Journal **journal, Error *err);
 /* Recover (exactly-once.md, journal recovery). */
