@@ -114,9 +114,17 @@ typedef struct RecordReader
 	WireCursor cursor;
 } RecordReader;
 
+/* The reader and its entries point into bytes. */
 extern bool record_open(Slice bytes, RecordReader *reader, Error *err);
 /* *done is set after the last entry. */
 extern bool record_next(RecordReader *reader, RecordEntry *entry, bool *done, Error *err);
+
+/* Whether attribute i of the image of a RECORD_CHANGE changed; only when changed_known. */
+static inline bool
+record_changed(const RecordEntry *entry, uint32_t i)
+{
+	return i / 8 < entry->row.changed.len && (entry->row.changed.data[i / 8] >> i % 8 & 1);
+}
 
 /* A segment's dictionary: entries RECORD_RELATION and RECORD_RANKING, nothing else; same encoding, a header of kind UNIT_NONE. */
 

@@ -2,7 +2,11 @@
  * scorer.h -- one unit in, one record out: a deterministic state machine over the journal.
  *
  * What it makes of unit n depends on unit n, the store at n-1 and the engine, on nothing else (R1):
- * no wall clock, no locale, no hash order, no batch size.  It does no I/O but through the store.
+ * no wall clock, no locale, no hash order, no batch size.  It does no I/O but through the store, which it
+ * never commits: between two records the caller does, when store_pending() or its clock says so (R3).
+ *
+ * Errors are the store's (and ERR_REFUSE for a unit out of turn).  Bytes that cannot be decoded are
+ * none: what precedes them stays, then come a quarantine entry and a gap.
  */
 #ifndef WALRANK_SCORER_H
 #define WALRANK_SCORER_H
@@ -12,6 +16,9 @@
 #include "score/store.h"
 
 #define SCORER_ENGINE 1 /* bump when the same unit would give other bytes */
+
+/* Changes of one piece of a large transaction, at most. */
+#define SCORER_PART_CHANGES_MAX 1000000
 
 typedef struct Scorer Scorer;
 
@@ -39,18 +46,22 @@ extern void scorer_dictionary(Scorer *scorer, Buffer *out);
 typedef struct ScorerWants
 {
 	uint64_t rescore_job; /* 0 = none */
-	uint32_t rescore_chunk;
+	uint32_t rescore_chunk; /* from 0 */
 	/* tables whose backfill has to start: watched rows that arrived, not yet begun */
 	bool backfill;
 } ScorerWants;
 extern void scorer_wants(Scorer *scorer, ScorerWants *wants);
 
-/* The relation to backfill: watched (or a config table), known, not filled. "schema", "table" as text, quoted as needed.
- * Names of tables whose backfill is open or pending, one per call; false at the end. */
+/*
+ * The tables that are backfilled: walrank.watched and walrank.ranking, then the watched ones in the order of their
+ * names, known or not, filled or not.  Returns how many were written, at most max.
+ */
 typedef struct ScorerTable
 {
 	char relation[140]; /* quote_ident'ed "schema.table" */
-	uint32_t number;
+	uint32_t number; /* 0: no unit has used it yet, and oid is 0 too */
+	uint32_t oid;
+	uint64_t backfill; /* id of its last BEGIN */
 	int state; /* 0 pending, 1 open, 2 filled */
 	uint64_t items;
 } ScorerTable;

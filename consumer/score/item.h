@@ -1,0 +1,45 @@
+/*
+ * item.h -- the store's value of one item: its image, and what was last emitted for it.
+ */
+#ifndef WALRANK_ITEM_H
+#define WALRANK_ITEM_H
+
+#include "base/buffer.h"
+
+typedef enum
+{
+	EMITTED_NOTHING = 0, /* evaluated, and not in the ranking */
+	EMITTED_SCORE = 1,
+	EMITTED_QUARANTINE = 2, /* evaluated, and it had no score */
+} EmittedStatus;
+
+/* Of one ranking. */
+typedef struct Emitted
+{
+	uint32_t ranking;  /* number */
+	uint32_t revision; /* of the ranking, when the item was evaluated */
+	EmittedStatus status;
+	double score;
+} Emitted;
+
+typedef struct EmittedList
+{
+	Emitted *list; /* by ranking number */
+	int count;
+	int capacity;
+} EmittedList;
+
+typedef struct Item
+{
+	uint64_t fingerprint; /* version the image was written under */
+	bool whole;			  /* nothing of the image is still unknown */
+	Slice image;
+	Slice emitted;
+} Item;
+
+extern bool item_open(Slice value, Item *item);
+extern bool item_emitted(const Item *item, EmittedList *list);
+extern void item_pack(Buffer *value, uint64_t fingerprint, bool whole, Slice image, const EmittedList *list);
+extern void emitted_append(EmittedList *list, Emitted emitted);
+
+#endif /* WALRANK_ITEM_H */

@@ -1,0 +1,530 @@
+/*
+ * scorer.c -- see scorer.h: units, their pieces, their entries.
+ *
+ *   begin ──> parts ──────────────> end
+ *               │  ^                 │
+ *               v  │ same part again v
+ *             a piece's record     the (last) record
+ *
+ * A transaction's changes are counted, whatever relation they belong to, and before the change that
+ * would begin a new piece the record of the last one is completed.  So pieces depend on the unit
+ * alone, and a unit taken up again in the middle (the store has some of its pieces) only counts until
+ * it is there.
+ */
+#include "score/scorer.h"
+
+#include <stdlib.h>
+
+#include "score/pack.h"
+#include "score/step.h"
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+bool
+scorer_create(Store *store, uint32_t part_changes, Scorer **out, Error *err)
+{
+	Scorer *scorer = xcalloc(1, sizeof(*scorer));
+
+	scorer->store = store;
+	scorer->part_changes = part_changes;
+	scorer->image.unknown = -1;
+	if (relations_load(&scorer->relations, store, err) &&
+		watches_load(&scorer->watches, store, &scorer->relations, err) &&
+		rankings_load(&scorer->rankings, store, &scorer->relations, err) && rescore_load(scorer, err) &&
+		config_load(scorer, err))
+	{
+		*out = scorer;
+		return true;
+	}
+	scorer_destroy(scorer);
+	return error_wrap(err, "scorer");
+}
+
+void
+scorer_destroy(Scorer *scorer)
+{
+	if (scorer == NULL)
+		return;
+	rankings_free(&scorer->rankings);
+	watches_free(&scorer->watches);
+	relations_free(&scorer->relations);
+	image_free(&scorer->image);
+	buffer_free(&scorer->detail);
+	buffer_free(&scorer->record);
+	buffer_free(&scorer->dictionary);
+	buffer_free(&scorer->remapped);
+	buffer_free(&scorer->remapped_row);
+	buffer_free(&scorer->spliced);
+	buffer_free(&scorer->value);
+	buffer_free(&scorer->key);
+	free(scorer->emitted.list);
+	free(scorer->next.list);
+	free(scorer->jobs);
+	free(scorer);
+}
+
+/* ---- a unit that cannot be read ------------------------------------------------------------- */
+
+/* What came before it stays; readers learn that something is missing. */
+static void
+give_up_unit(Scorer *scorer, Slice part)
+{
+	scorer->ended = true;
+	scorer->malformed = false;
+	emit_endings(scorer, 0);
+	scorer->change++;
+	emit_quarantine(scorer, NULL, slice_make(NULL, 0), slice_make(NULL, 0), slice_string("undecodable"),
+					part);
+	emit_gap(scorer, scorer->unit.commit_lsn, slice_string("a unit that could not be decoded"));
+}
+
+/* After a call that returned false: true when it was the bytes' fault and has been dealt with. */
+static bool
+was_malformed(Scorer *scorer, Slice part)
+{
+	if (!scorer->malformed)
+		return false;
+	give_up_unit(scorer, part);
+	return true;
+}
+
+/* ---- entries of a frame -------------------------------------------------------------------- */
+
+/* Ordinals an entry takes; 0 when it is no change. */
+static bool
+entry_ordinals(const WireEntry *entry, uint32_t *ordinals)
+{
+	WireChange change;
+	WireTruncate truncate;
+
+	*ordinals = 0;
+	if (entry->kind == ENTRY_CHANGE)
+	{
+		if (!wire_change(entry->body, &change))
+			return false;
+		*ordinals = change.op == OP_UPDATE && change.nold_key > 0 ? 2 : 1;
+	}
+	else if (entry->kind == ENTRY_TRUNCATE)
+	{
+		if (!wire_truncate(entry->body, &truncate))
+			return false;
+		*ordinals = truncate.nrelations;
+	}
+	return true;
+}
+
+static bool
+apply_truncate(Scorer *scorer, Slice body, Error *err)
+{
+	WireTruncate truncate;
+
+	if (!wire_truncate(body, &truncate))
+		return malformed(scorer);
+	for (uint32_t i = 0; i < truncate.nrelations; i++)
+	{
+		scorer->change++;
+		if (!change_truncate(scorer, wire_truncate_relation(&truncate, i), err))
+			return false;
+		emit_endings(scorer, 0);
+	}
+	return true;
+}
+
+static bool
+apply_entry(Scorer *scorer, const WireEntry *entry, uint32_t ordinals, Error *err)
+{
+	uint32_t before = scorer->change;
+	bool ok;
+
+	switch (entry->kind)
+	{
+		case ENTRY_RELATION:
+			return relations_learn(&scorer->relations, entry->body, &ok, err) && (ok || malformed(scorer));
+		case ENTRY_CHANGE:
+			scorer->change++;
+			if (!change_apply(scorer, entry->body, err))
+				return false;
+			emit_endings(scorer, 0);
+			scorer->change = before + ordinals;
+			return true;
+		case ENTRY_TRUNCATE:
+			return apply_truncate(scorer, entry->body, err);
+		default:
+			/* messages are not ours; a lost publication comes as a GAP unit as well */
+			return true;
+	}
+}
+
+/* ---- pieces ------------------------------------------------------------------------------- */
+
+static bool
+piece_full(const Scorer *scorer)
+{
+	return scorer->change - scorer->piece >= scorer->part_changes;
+}
+
+/* The store has this piece already: its entries only count. */
+static void
+skip_entry(Scorer *scorer, uint32_t ordinals)
+{
+	scorer->change += ordinals;
+}
+
+/* *cut: the entry belongs to the next piece, and the record of this one is ready. */
+static bool
+take_entry(Scorer *scorer, const WireEntry *entry, bool *cut, Error *err)
+{
+	uint32_t ordinals;
+
+	*cut = false;
+	if (!entry_ordinals(entry, &ordinals))
+		return malformed(scorer);
+	if (ordinals > 0 && piece_full(scorer))
+	{
+		scorer->piece = scorer->change;
+		if (scorer->skip > 0)
+			scorer->skip--;
+		else
+		{
+			*cut = true;
+			return emit_finish(scorer, false, err);
+		}
+	}
+	if (scorer->skip > 0)
+	{
+		skip_entry(scorer, ordinals);
+		return true;
+	}
+	return apply_entry(scorer, entry, ordinals, err);
+}
+
+/* ---- parts -------------------------------------------------------------------------------- */
+
+static bool
+take_frame(Scorer *scorer, Slice bytes, bool *ready, Error *err)
+{
+	WireFrame frame;
+	WireEntry entry;
+
+	if (!wire_frame_begin(&frame, bytes))
+		return malformed(scorer);
+	if (scorer->resume > 0)
+		frame.cursor.at = bytes.data + scorer->resume;
+	for (;;)
+	{
+		size_t at = (size_t) (frame.cursor.at - bytes.data);
+		bool cut;
+
+		if (!wire_frame_next(&frame, &entry))
+			break;
+		if (!take_entry(scorer, &entry, &cut, err))
+			return false;
+		if (cut)
+		{
+			scorer->resume = at;
+			*ready = true;
+			return true;
+		}
+	}
+	scorer->resume = 0;
+	return !frame.error || malformed(scorer);
+}
+
+static bool
+take_row(Scorer *scorer, Slice bytes, Error *err)
+{
+	WireEntry entry;
+	bool ok;
+
+	if (!wire_entry(bytes, &entry))
+		return malformed(scorer);
+	if (entry.kind == ENTRY_RELATION)
+		return relations_learn(&scorer->relations, entry.body, &ok, err) && (ok || malformed(scorer));
+	if (entry.kind != ENTRY_CHANGE)
+		return malformed(scorer);
+	scorer->change++;
+	if (!backfill_row(scorer, entry.body, err))
+		return false;
+	emit_endings(scorer, 0);
+	return true;
+}
+
+static bool
+take_rows(Scorer *scorer, Slice bytes, Error *err)
+{
+	WireCursor cursor = wire_cursor(bytes);
+	Slice row;
+
+	while (!wire_done(&cursor))
+	{
+		if (!unpack_bytes(&cursor, &row))
+			return malformed(scorer);
+		if (!take_row(scorer, row, err))
+			return false;
+	}
+	return true;
+}
+
+static bool
+take_relation(Scorer *scorer, Slice bytes, Error *err)
+{
+	WireEntry entry;
+	WireRelation relation;
+	bool ok;
+
+	if (!wire_entry(bytes, &entry) || entry.kind != ENTRY_RELATION)
+		return malformed(scorer);
+	if (!relations_learn(&scorer->relations, entry.body, &ok, err))
+		return false;
+	if (!ok || !wire_relation(entry.body, &relation))
+		return malformed(scorer);
+	scorer->begins = relation.fingerprint;
+	return true;
+}
+
+/* Kinds take the parts that are theirs and pass over others. */
+static bool
+take_part(Scorer *scorer, PartType type, Slice bytes, bool *ready, Error *err)
+{
+	switch (type)
+	{
+		case PART_FRAME:
+			return scorer->unit.kind != UNIT_TXN || take_frame(scorer, bytes, ready, err);
+		case PART_ROWS:
+			return scorer->unit.kind != UNIT_BACKFILL || scorer->unit.step != BACKFILL_ROWS ||
+				   take_rows(scorer, bytes, err);
+		case PART_RELATION:
+			return take_relation(scorer, bytes, err);
+		case PART_DETAIL:
+			buffer_append_slice(&scorer->detail, bytes);
+			return true;
+	}
+	return malformed(scorer);
+}
+
+/* ---- the step ----------------------------------------------------------------------------- */
+
+bool
+scorer_begin(Scorer *scorer, const Unit *unit, Error *err)
+{
+	StorePosition position = store_position(scorer->store);
+
+	if (unit->seq != position.seq + 1)
+		return error_set(err, ERR_REFUSE, "unit %llu does not follow the store's position %llu",
+						 (unsigned long long) unit->seq, (unsigned long long) position.seq);
+	scorer->unit = *unit;
+	scorer->in_unit = true;
+	scorer->ready = false;
+	scorer->change = 0;
+	scorer->piece = 0;
+	scorer->part = position.part;
+	scorer->skip = position.part;
+	scorer->resume = 0;
+	scorer->begins = 0;
+	scorer->malformed = scorer->ended = false;
+	buffer_reset(&scorer->detail);
+	emit_begin(scorer);
+	return true;
+}
+
+bool
+scorer_part(Scorer *scorer, PartType type, Slice bytes, bool *ready, bool *consumed, Error *err)
+{
+	*ready = false;
+	*consumed = true;
+	if (scorer->ready)
+	{
+		scorer->ready = false;
+		scorer->part++;
+		emit_begin(scorer);
+	}
+	if (scorer->ended)
+		return true;
+	if (!take_part(scorer, type, bytes, ready, err))
+		return was_malformed(scorer, bytes);
+	*consumed = !*ready;
+	return true;
+}
+
+static bool
+finish_backfill(Scorer *scorer, Error *err)
+{
+	switch (scorer->unit.step)
+	{
+		case BACKFILL_BEGIN:
+			return backfill_begin(scorer, err);
+		case BACKFILL_END:
+			return backfill_end(scorer, err);
+		case BACKFILL_ABORT:
+			return backfill_abort(scorer, err);
+		case BACKFILL_ROWS:
+		case BACKFILL_NONE:
+			return true;
+	}
+	return true;
+}
+
+static bool
+finish_unit(Scorer *scorer, Error *err)
+{
+	switch (scorer->unit.kind)
+	{
+		case UNIT_BACKFILL:
+			return finish_backfill(scorer, err);
+		case UNIT_RESCORE:
+			return rescore_chunk(scorer, err);
+		case UNIT_CONFIG:
+			/* what ends here is told as of the unit's only change */
+			scorer->change = 1;
+			return config_settings(scorer, buffer_slice(&scorer->detail), err);
+		case UNIT_GAP:
+			scorer->change = 1;
+			emit_gap(scorer, scorer->unit.point, buffer_slice(&scorer->detail));
+			return true;
+		default:
+			return true;
+	}
+}
+
+bool
+scorer_end(Scorer *scorer, Error *err)
+{
+	if (!scorer->ended && !finish_unit(scorer, err) && !was_malformed(scorer, slice_make(NULL, 0)))
+		return false;
+	if (!emit_finish(scorer, true, err))
+		return false;
+	scorer->in_unit = false;
+	scorer->counters.units++;
+	return true;
+}
+
+Slice
+scorer_record(Scorer *scorer, RecordHeader *header)
+{
+	*header = scorer->header;
+	return buffer_slice(&scorer->record);
+}
+
+/* Only learned: what is done with it has to depend on units alone. */
+bool
+scorer_relation(Scorer *scorer, Slice bytes, Error *err)
+{
+	WireEntry entry;
+	bool ok;
+
+	if (!wire_entry(bytes, &entry) || entry.kind != ENTRY_RELATION)
+		return error_set(err, ERR_DATA, "what should be a relation's description is not");
+	if (!relations_learn(&scorer->relations, entry.body, &ok, err))
+		return false;
+	return ok || error_set(err, ERR_DATA, "the description of a relation is malformed");
+}
+
+/* ---- what others ask ----------------------------------------------------------------------- */
+
+void
+scorer_dictionary(Scorer *scorer, Buffer *out)
+{
+	emit_dictionary(scorer, out);
+}
+
+/* As quote_ident() would, but always quoting what is not plainly lower case. */
+static void
+append_identifier(Buffer *out, Slice name)
+{
+	bool plain = name.len > 0 && (name.data[0] == '_' || (name.data[0] >= 'a' && name.data[0] <= 'z'));
+
+	for (size_t i = 0; i < name.len; i++)
+	{
+		uint8_t c = name.data[i];
+
+		plain = plain && (c == '_' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'));
+	}
+	if (!plain)
+		buffer_append_byte(out, '"');
+	for (size_t i = 0; i < name.len; i++)
+	{
+		if (name.data[i] == '"')
+			buffer_append_byte(out, '"');
+		buffer_append_byte(out, name.data[i]);
+	}
+	if (!plain)
+		buffer_append_byte(out, '"');
+}
+
+static void
+table_name(ScorerTable *table, Slice schema, Slice name)
+{
+	Buffer text = {0};
+	size_t len;
+
+	append_identifier(&text, schema);
+	buffer_append_byte(&text, '.');
+	append_identifier(&text, name);
+	len = text.len < sizeof(table->relation) ? text.len : sizeof(table->relation) - 1;
+	memcpy(table->relation, text.data, len);
+	table->relation[len] = '\0';
+	buffer_free(&text);
+}
+
+static void
+table_state(ScorerTable *table, const Relation *relation)
+{
+	table->number = relation != NULL ? relation->number : 0;
+	table->oid = relation != NULL ? relation->oid : 0;
+	table->backfill = relation != NULL ? relation->backfill : 0;
+	table->state = relation != NULL ? (int) relation->fill : FILL_PENDING;
+	table->items = relation != NULL ? relation->items : 0;
+}
+
+/* The config tables first: what they say decides what else is needed. */
+int
+scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
+{
+	static const struct
+	{
+		RelationRole role;
+		const char *table;
+	} config[] = {{ROLE_WATCHED, "watched"}, {ROLE_RANKINGS, "ranking"}};
+	int count = 0;
+
+	for (int i = 0; i < 2 && count < max; i++, count++)
+	{
+		table_name(&tables[count], slice_string("walrank"), slice_string(config[i].table));
+		table_state(&tables[count], relations_by_role(&scorer->relations, config[i].role));
+	}
+	for (int i = 0; i < scorer->watches.count && count < max; i++, count++)
+	{
+		const Watch *watch = scorer->watches.list[i];
+
+		table_name(&tables[count], slice_string(watch->schema), slice_string(watch->table));
+		table_state(&tables[count], watch->relation);
+	}
+	return count;
+}
+
+void
+scorer_wants(Scorer *scorer, ScorerWants *wants)
+{
+	const Relation *watched = relations_by_role(&scorer->relations, ROLE_WATCHED);
+	const Relation *ranking = relations_by_role(&scorer->relations, ROLE_RANKINGS);
+
+	rescore_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
+	wants->backfill =
+		watched == NULL || watched->fill == FILL_PENDING || ranking == NULL || ranking->fill == FILL_PENDING;
+	for (int i = 0; i < scorer->watches.count; i++)
+	{
+		const Relation *relation = scorer->watches.list[i]->relation;
+
+		wants->backfill |= relation == NULL || relation->fill == FILL_PENDING;
+	}
+}
+
+void
+scorer_counters(Scorer *scorer, ScorerCounters *counters)
+{
+	scorer->counters.items = 0;
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+		if (scorer->relations.list[i]->role == ROLE_ITEMS)
+			scorer->counters.items += scorer->relations.list[i]->items;
+	*counters = scorer->counters;
+}

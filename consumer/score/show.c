@@ -1,0 +1,373 @@
+/*
+ * show.c -- an item's image becomes output: the change, then a score or removal per ranking.
+ *
+ * Nothing is emitted that equals what was last emitted; that is kept in the item's value.  A ranking
+ * is evaluated only when something it reads changed, it reads the clock, or it has not been evaluated
+ * for the item under its present revision.
+ *
+ * An item without a score (quarantined outcome) leaves the ranking: a stale score would be a lie.
+ */
+#include "score/step.h"
+
+/* ---- what is stored ----------------------------------------------------------------------- */
+
+bool
+show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *err)
+{
+	Slice value;
+	Item item;
+	Version *from;
+
+	scorer->emitted.count = 0;
+	scorer->had_whole = false;
+	scorer->same_version = true;
+	*image = slice_make(NULL, 0);
+	if (!store_item_get(scorer->store, relation->number, key, &value, &scorer->had, err))
+		return error_wrap(err, "item of relation %u", relation->number);
+	if (!scorer->had)
+		return true;
+	if (!item_open(value, &item) || !item_emitted(&item, &scorer->emitted))
+		return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
+	*image = item.image;
+	scorer->had_whole = item.whole;
+	if (item.fingerprint != relation->current->fingerprint)
+	{
+		scorer->same_version = false;
+		buffer_reset(&scorer->remapped);
+		buffer_append_slice(&scorer->remapped, item.image);
+		if (!relations_version(&scorer->relations, item.fingerprint, &from, err))
+			return false;
+		if (from == NULL)
+			return error_set(err, ERR_REFUSE, "the store lacks the descriptor of an item of relation %u",
+							 relation->number);
+		if (!image_remap(&scorer->spliced, buffer_slice(&scorer->remapped), from, relation->current))
+			return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
+		buffer_reset(&scorer->remapped);
+		buffer_append_slice(&scorer->remapped, buffer_slice(&scorer->spliced));
+		*image = buffer_slice(&scorer->remapped);
+	}
+	scorer->had_bytes = image->len;
+	return true;
+}
+
+bool
+show_put(Scorer *scorer, Relation *relation, Slice key, Slice image, bool whole, const EmittedList *list,
+		 Error *err)
+{
+	item_pack(&scorer->value, relation->current->fingerprint, whole, image, list);
+	if (!store_item_put(scorer->store, relation->number, key, buffer_slice(&scorer->value), err))
+		return error_wrap(err, "item of relation %u", relation->number);
+	if (!scorer->had)
+	{
+		relation->items++;
+		relation->dirty = true;
+	}
+	return true;
+}
+
+/* ---- rankings ----------------------------------------------------------------------------- */
+
+static bool
+run_touches(const Ranking *ranking, Slice run)
+{
+	WireCursor cursor = wire_cursor(run);
+	WireAttribute a;
+
+	while (!wire_done(&cursor) && image_next(&cursor, &a))
+		if (rules_reads(ranking->binding, a.column, a.has_key, a.key))
+			return true;
+	return false;
+}
+
+/* Whether the change at hand touches what the ranking reads. */
+static bool
+reads_changed(const Scorer *scorer, const Ranking *ranking)
+{
+	const Image *image = &scorer->image;
+
+	if (!image->bits_known)
+		return true;
+	for (uint32_t i = 0; i < image->nchanged; i++)
+	{
+		WireCursor cursor = {image->bytes.data + image->changed[i], image->bytes.data + image->bytes.len};
+		WireAttribute a;
+
+		if (!image_next(&cursor, &a) || rules_reads(ranking->binding, a.column, a.has_key, a.key))
+			return true;
+	}
+	return image->removed.len > 0 && run_touches(ranking, buffer_slice(&image->removed));
+}
+
+/* Whether readers hold a score of this item. */
+static bool
+is_shown(const Ranking *ranking, const Emitted *stood)
+{
+	return stood != NULL && stood->status == EMITTED_SCORE && stood->revision >= ranking->void_before;
+}
+
+static void
+evaluate(Scorer *scorer, const Ranking *ranking, Slice key, Slice image, RuleResult *result)
+{
+	if (!rules_fill(ranking->binding, key, image, scorer->values))
+		*result = (RuleResult){.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
+	else
+		rules_evaluate(ranking->program, scorer->values, scorer->unit.now_us - PG_EPOCH_US, result);
+}
+
+/* One ranking, evaluated: what is told, and what will stand. */
+static Emitted
+show_result(Scorer *scorer, Ranking *ranking, Slice key, const Emitted *stood, bool news)
+{
+	Emitted will = {.ranking = ranking->number, .revision = ranking->revision};
+	bool shown = is_shown(ranking, stood);
+	RuleResult result;
+
+	evaluate(scorer, ranking, key, scorer->show, &result);
+	switch (result.outcome)
+	{
+		case RULE_SCORE:
+			will.status = EMITTED_SCORE;
+			will.score = result.score;
+			if (!shown || stood->score != result.score)
+				emit_score(scorer, ranking, key, result.score);
+			return will;
+		case RULE_QUARANTINE:
+			will.status = EMITTED_QUARANTINE;
+			if (news || stood == NULL || stood->status != EMITTED_QUARANTINE)
+				emit_quarantine(scorer, ranking->relation, key, slice_string(result.statement),
+								slice_string(result.reason), scorer->show);
+			break;
+		case RULE_OUTSIDE:
+			break;
+	}
+	if (shown)
+		emit_remove(scorer, ranking, key);
+	return will;
+}
+
+static bool
+emitted_equal(const Emitted *stood, const Emitted *will)
+{
+	return stood != NULL && stood->revision == will->revision && stood->status == will->status &&
+		   stood->score == will->score;
+}
+
+static const Emitted *
+find_emitted(const EmittedList *list, int *at, uint32_t ranking)
+{
+	while (*at < list->count && list->list[*at].ranking < ranking)
+		(*at)++;
+	return *at < list->count && list->list[*at].ranking == ranking ? &list->list[*at] : NULL;
+}
+
+/*
+ * Every live ranking of the relation, in the order of numbers. `stale`: only those not evaluated under
+ * their present revision. *modified: what stands is no longer what stood.
+ */
+static void
+show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, bool stale, bool *modified)
+{
+	int at = 0;
+
+	scorer->show = image;
+	scorer->next.count = 0;
+	*modified = false;
+	for (int i = 0; i < relation->nrankings; i++)
+	{
+		Ranking *ranking = relation->rankings[i];
+		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
+		bool fresh = stood != NULL && stood->revision == ranking->revision;
+		bool news = !fresh || (!stale && reads_changed(scorer, ranking));
+		Emitted will;
+
+		if (scorer->rankings.ending > 0)
+			emit_endings(scorer, ranking->number);
+		if (ranking->binding == NULL)
+			continue;
+		if (!news && (stale || !ranking->clock))
+		{
+			emitted_append(&scorer->next, *stood);
+			continue;
+		}
+		will = show_result(scorer, ranking, key, stood, news);
+		*modified |= !emitted_equal(stood, &will);
+		emitted_append(&scorer->next, will);
+	}
+	*modified |= scorer->next.count != scorer->emitted.count;
+}
+
+bool
+show_fresh(const Scorer *scorer, const Relation *relation)
+{
+	int at = 0;
+
+	for (int i = 0; i < relation->nrankings; i++)
+	{
+		const Ranking *ranking = relation->rankings[i];
+		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
+
+		if (stood == NULL || stood->revision != ranking->revision)
+			return false;
+	}
+	return true;
+}
+
+bool
+show_stale(Scorer *scorer, Relation *relation, Slice key, Slice image, bool *modified, Error *err)
+{
+	show_rankings(scorer, relation, key, image, true, modified);
+	return !*modified || show_put(scorer, relation, key, image, true, &scorer->next, err);
+}
+
+/* ---- attributes that are not what they should be ------------------------------------------- */
+
+/* Why a value in the map column is none as we write them; NULL when it is fine. */
+static const char *
+map_problem(const WireAttribute *a)
+{
+	WireValue value;
+	WireValue time;
+	WireCursor elements;
+	Slice first;
+	Slice second;
+	int64_t time_us;
+
+	if (!wire_value(a->value, &value))
+		return NULL;
+	if (!a->has_key)
+	{
+		bool empty = value.kind == VALUE_JSON && slice_equal(value.bytes, slice_string("{}"));
+
+		return value.kind == VALUE_NULL || empty ? NULL : "map is not an object";
+	}
+	if (value.kind != VALUE_LIST)
+		return NULL;
+	elements = wire_cursor(value.bytes);
+	if (!wire_value_next(&elements, &first) || !wire_value_next(&elements, &second) || !wire_done(&elements))
+		return NULL;
+	if (!wire_value(second, &time) || time.kind != VALUE_TEXT || rules_parse_time(time.bytes, &time_us))
+		return NULL;
+	return "time does not parse";
+}
+
+static void
+quarantine_attribute(Scorer *scorer, Relation *relation, Slice key, const WireAttribute *a, int map)
+{
+	const WireColumn *column = &relation->current->columns[a->column];
+	const char *reason = NULL;
+
+	if (a->state == STATE_OVERSIZED)
+		reason = "oversized";
+	else if ((int) a->column == map)
+		reason = map_problem(a);
+	if (reason != NULL)
+		emit_quarantine(scorer, relation, key, a->has_key ? a->key : column->name, slice_string(reason),
+						a->value);
+}
+
+/* Only what changed: a lasting defect is told once. */
+static void
+quarantine_attributes(Scorer *scorer, Relation *relation, Slice key)
+{
+	const Image *image = &scorer->image;
+	int map = relation->map[0] != '\0' ? version_column(relation->current, slice_string(relation->map)) : -1;
+
+	for (uint32_t i = 0; i < image->nchanged; i++)
+	{
+		WireCursor cursor = {image->bytes.data + image->changed[i], image->bytes.data + image->bytes.len};
+		WireAttribute a;
+
+		if (image_next(&cursor, &a))
+			quarantine_attribute(scorer, relation, key, &a, map);
+	}
+}
+
+/* ---- the item ----------------------------------------------------------------------------- */
+
+/* Takes back what readers hold of the item at hand. */
+static void
+withdraw(Scorer *scorer, Relation *relation, Slice key)
+{
+	int at = 0;
+
+	for (int i = 0; i < relation->nrankings; i++)
+	{
+		Ranking *ranking = relation->rankings[i];
+		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
+
+		if (scorer->rankings.ending > 0)
+			emit_endings(scorer, ranking->number);
+		if (is_shown(ranking, stood))
+			emit_remove(scorer, ranking, key);
+	}
+}
+
+/* Not all of it is known: it waits for its row, or is quarantined when none is coming. */
+static bool
+wait_item(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	const EmittedList nothing = {0};
+	Slice image = buffer_slice(&scorer->image.bytes);
+
+	withdraw(scorer, relation, key);
+	if (!relation->touching)
+	{
+		emit_quarantine(scorer, relation, key, relation->current->columns[scorer->image.unknown].name,
+						slice_string("incomplete"), image);
+		scorer->counters.incomplete++;
+	}
+	return show_put(scorer, relation, key, image, false, &nothing, err);
+}
+
+static bool
+image_same(const Scorer *scorer)
+{
+	const Image *image = &scorer->image;
+
+	return scorer->had_whole && scorer->same_version && image->bits_known && image->nchanged == 0 &&
+		   image->removed.len == 0 && image->bytes.len == scorer->had_bytes;
+}
+
+bool
+show_item(Scorer *scorer, Relation *relation, Slice key, WireOp op, Error *err)
+{
+	Slice image = buffer_slice(&scorer->image.bytes);
+	bool same = image_same(scorer);
+	bool modified;
+
+	if (scorer->image.unknown >= 0)
+		return wait_item(scorer, relation, key, err);
+	if (relation->role != ROLE_ITEMS)
+	{
+		const EmittedList nothing = {0};
+
+		if (same)
+			return true;
+		return config_row(scorer, relation, key, err) &&
+			   show_put(scorer, relation, key, image, true, &nothing, err);
+	}
+	emit_change(scorer, relation, key, op);
+	quarantine_attributes(scorer, relation, key);
+	show_rankings(scorer, relation, key, image, false, &modified);
+	return (same && !modified) || show_put(scorer, relation, key, image, true, &scorer->next, err);
+}
+
+bool
+show_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	bool found;
+
+	if (relation->role == ROLE_ITEMS)
+		emit_change(scorer, relation, key, OP_DELETE);
+	else if (scorer->had_whole && !config_row_gone(scorer, relation, key, err))
+		return false;
+	withdraw(scorer, relation, key);
+	if (!store_item_delete(scorer->store, relation->number, key, &found, err))
+		return error_wrap(err, "item of relation %u", relation->number);
+	if (found)
+	{
+		relation->items--;
+		relation->dirty = true;
+	}
+	return true;
+}

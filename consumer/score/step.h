@@ -1,0 +1,178 @@
+/*
+ * step.h -- one step of the scorer: what its rooms share while a unit becomes a record.
+ *
+ * Nobody outside consumer/score includes this.  The rooms, in the order a change goes through them:
+ *
+ *   scorer.c    units, pieces, entries              change.c    live changes
+ *   backfill.c  rows, touches                       rescore.c   jobs
+ *   show.c      an item's image becomes output      config.c    watched and ranking rows, what they cause
+ *   emit.c      the record, its dictionary
+ *
+ * A function returns false on an error of the store (err is set), or on malformed bytes: then
+ * `malformed` is set, err is not, and scorer.c ends the unit with a quarantine entry and a gap.
+ */
+#ifndef WALRANK_STEP_H
+#define WALRANK_STEP_H
+
+#include "base/clock.h"
+#include "score/image.h"
+#include "score/item.h"
+#include "score/ranking.h"
+#include "score/scorer.h"
+#include "score/watch.h"
+
+/* Items of a relation whose number has this bit are its touches (backfill.c). */
+#define TOUCH_BIT UINT32_C(0x80000000)
+
+/* Rescoring that is under way: at most one per relation. */
+typedef struct Job
+{
+	uint64_t id;
+	uint32_t relation;
+	uint32_t chunk; /* next one */
+	StoreCursor cursor;
+} Job;
+
+/* While a table is read: when live changes last settled a key, and each of its columns. */
+typedef struct Touch
+{
+	bool found;
+	Lsn key_lsn; /* deleted, inserted, or brought here by a key change */
+	Lsn columns[WIRE_COLUMNS_MAX];
+} Touch;
+
+struct Scorer
+{
+	Store *store;
+	Relations relations;
+	Rankings rankings;
+	Watches watches;
+	Job *jobs; /* by id */
+	int njobs;
+	uint64_t last_job;
+	uint32_t part_changes;
+	ScorerCounters counters;
+
+	/* the unit */
+	Unit unit;
+	bool in_unit;
+	uint32_t change; /* ordinal of the last change begun */
+	uint32_t piece;	 /* ordinal after which the current piece begins */
+	uint32_t part;	 /* its number */
+	uint32_t skip;	 /* pieces at the unit's beginning that the store already has */
+	size_t resume;	 /* offset in the current part, when a piece was cut inside it */
+	bool malformed;	 /* set by whoever sees it */
+	bool ended;		 /* nothing more is taken from this unit */
+	Buffer detail;	 /* text of PART_DETAIL */
+	uint64_t begins; /* BACKFILL BEGIN: fingerprint of its PART_RELATION */
+
+	/* the record */
+	Buffer record;
+	RecordHeader header;
+	bool ready;		   /* and not yet followed by another call */
+	Buffer dictionary; /* as it was before this record, once the record has changed it */
+	bool dictionary_kept;
+
+	/* the item at hand */
+	Image image;
+	EmittedList emitted; /* what stood */
+	EmittedList next;	 /* what will stand */
+	Slice show;			 /* image being evaluated */
+	bool had;			 /* it was stored.. */
+	bool had_whole;		 /* ..and complete */
+	bool same_version;
+	size_t had_bytes; /* of its image */
+	Buffer remapped;  /* stored image under the current version */
+	Buffer remapped_row;
+	Buffer spliced;
+	Buffer value;
+	Buffer key;
+	RuleValue values[RULES_ATTRIBUTES_MAX];
+	Touch touch;
+	bool settled[WIRE_COLUMNS_MAX];
+};
+
+static inline bool
+malformed(Scorer *scorer)
+{
+	scorer->malformed = true;
+	return false;
+}
+
+/* ---- emit.c ------------------------------------------------------------------------------- */
+
+extern void emit_begin(Scorer *scorer);
+extern bool emit_finish(Scorer *scorer, bool last, Error *err);
+extern void emit_change(Scorer *scorer, Relation *relation, Slice key, WireOp op);
+extern void emit_score(Scorer *scorer, Ranking *ranking, Slice key, double score);
+extern void emit_remove(Scorer *scorer, Ranking *ranking, Slice key);
+extern void emit_truncate(Scorer *scorer, Relation *relation);
+extern void emit_gap(Scorer *scorer, Lsn from, Slice reason);
+extern void emit_quarantine(Scorer *scorer, Relation *relation, Slice key, Slice attribute, Slice reason,
+							Slice offending);
+/* All items of a live ranking go: one removal, told in its turn (emit_endings) at this change. */
+extern void emit_end(Scorer *scorer, Ranking *ranking);
+/* The removals of rankings with a lower number; 0 = of all. */
+extern void emit_endings(Scorer *scorer, uint32_t below);
+/* A relation or ranking is about to be told differently: keep the dictionary as it is now. */
+extern void emit_keep_dictionary(Scorer *scorer);
+extern void emit_dictionary(Scorer *scorer, Buffer *out);
+
+/* ---- show.c ------------------------------------------------------------------------------- */
+
+/* What is stored under the key: into had.., emitted; *image is the stored image under the current
+ * version, valid until the next write or load. */
+extern bool show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *err);
+/* scorer->image, complete or not, becomes the item: output, effects, store. */
+extern bool show_item(Scorer *scorer, Relation *relation, Slice key, WireOp op, Error *err);
+/* The item (loaded before) goes, and with it all that was emitted for it. */
+extern bool show_delete(Scorer *scorer, Relation *relation, Slice key, Error *err);
+/* Evaluate what has not been evaluated under the present revisions; nothing else changed. */
+extern bool show_stale(Scorer *scorer, Relation *relation, Slice key, Slice image, bool *modified,
+					   Error *err);
+/* Whether every live ranking has been evaluated under its present revision (scorer->emitted). */
+extern bool show_fresh(const Scorer *scorer, const Relation *relation);
+extern bool show_put(Scorer *scorer, Relation *relation, Slice key, Slice image, bool whole,
+					 const EmittedList *list, Error *err);
+
+/* ---- change.c ----------------------------------------------------------------------------- */
+
+extern bool change_apply(Scorer *scorer, Slice body, Error *err);
+extern bool change_truncate(Scorer *scorer, uint64_t fingerprint, Error *err);
+/* The version a change names, current from here on if it is not older. *relation NULL: not stored. */
+extern bool change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, Version **version,
+							Relation **relation, Error *err);
+/* A key of the right number of sound values. */
+extern bool change_key_sound(const Version *version, Slice key, uint32_t values);
+
+/* ---- config.c ----------------------------------------------------------------------------- */
+
+/* A watched or ranking row with this key now has scorer->image, or is gone. */
+extern bool config_row(Scorer *scorer, Relation *relation, Slice key, Error *err);
+extern bool config_row_gone(Scorer *scorer, Relation *relation, Slice key, Error *err);
+/* A relation was used for the first time (before == NULL), or under another version. */
+extern bool config_link(Scorer *scorer, Relation *relation, const Version *before, Error *err);
+extern bool config_settings(Scorer *scorer, Slice text, Error *err);
+extern bool config_load(Scorer *scorer, Error *err);
+
+/* ---- backfill.c --------------------------------------------------------------------------- */
+
+extern bool backfill_begin(Scorer *scorer, Error *err);
+extern bool backfill_row(Scorer *scorer, Slice body, Error *err);
+extern bool backfill_end(Scorer *scorer, Error *err);
+extern bool backfill_abort(Scorer *scorer, Error *err);
+/* Live changes, while a table is read (relation->touching). */
+extern bool touch_key(Scorer *scorer, Relation *relation, Slice key, Error *err);
+extern bool touch_columns(Scorer *scorer, Relation *relation, Slice key, Error *err);
+extern bool touch_clear(Scorer *scorer, Relation *relation, Error *err);
+
+/* ---- rescore.c ---------------------------------------------------------------------------- */
+
+/* All items of a relation are to be evaluated; a job for it that is under way begins anew. */
+extern bool rescore_want(Scorer *scorer, Relation *relation, Error *err);
+extern bool rescore_drop(Scorer *scorer, Relation *relation, Error *err);
+extern bool rescore_chunk(Scorer *scorer, Error *err);
+extern bool rescore_load(Scorer *scorer, Error *err);
+extern void rescore_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk);
+
+#endif /* WALRANK_STEP_H */
