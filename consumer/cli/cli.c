@@ -44,7 +44,8 @@ print_options(const CliOption *options)
 	{
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s%s%s", o->name, o->argument ? "=" : "", o->argument ? o->argument : "");
+		snprintf(left, sizeof(left), "%s%s%s", o->name, o->argument ? "=" : "",
+				 o->argument ? o->argument : "");
 		cli_print("      %-26s %s\n", left, o->help);
 	}
 }
@@ -74,10 +75,12 @@ print_help(const CliCommand *command)
 
 		snprintf(left, sizeof(left), "%s%s%s%s%s", globals[i].shorts ? globals[i].shorts : "   ",
 				 globals[i].shorts && globals[i].name ? ", " : " ", globals[i].name ? globals[i].name : "",
-				 globals[i].argument && globals[i].name ? "=" : "", globals[i].argument ? globals[i].argument : "");
+				 globals[i].argument && globals[i].name ? "=" : "",
+				 globals[i].argument ? globals[i].argument : "");
 		cli_print("  %-30s %s\n", left, globals[i].help);
 	}
-	cli_print("\nExit codes: 0 done, 1 error, 2 usage or configuration, 3 condition not met, 4 cannot reach.\n");
+	cli_print(
+		"\nExit codes: 0 done, 1 error, 2 usage or configuration, 3 condition not met, 4 cannot reach.\n");
 }
 
 /* The longest command name the words begin with ("journal verify" before "journal"). */
@@ -179,7 +182,8 @@ parse_option(Parse *parse, char **argv, int left)
 	}
 	for (size_t i = 0; i < GLOBALS; i++)
 	{
-		bool is_short = globals[i].shorts != NULL && strncmp(word, globals[i].shorts, 2) == 0 && word[1] != '-';
+		bool is_short =
+			globals[i].shorts != NULL && strncmp(word, globals[i].shorts, 2) == 0 && word[1] != '-';
 		bool is_long = globals[i].name != NULL && strlen(globals[i].name) == len &&
 					   strncmp(globals[i].name, word, len) == 0;
 		const char *value;

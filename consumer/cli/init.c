@@ -61,7 +61,8 @@ check_server(Init *init)
 
 	if (PQserverVersion(init->conn) < 150000)
 	{
-		error_set(&init->err, ERR_CONFIG, "the server is too old: version %d", PQserverVersion(init->conn) / 10000);
+		error_set(&init->err, ERR_CONFIG, "the server is too old: version %d",
+				  PQserverVersion(init->conn) / 10000);
 		return error_hint(&init->err, "walrank needs PostgreSQL 15 or later.");
 	}
 	if (!ask(init, &level, "SELECT pg_catalog.current_setting('wal_level')", NULL))
@@ -85,44 +86,55 @@ check_retained_wal(Init *init, bool accept_unbounded)
 {
 	char *text = NULL;
 
-	if (!ask(init, &text,
-			 "SELECT CASE WHEN s.setting::int8 < 0 THEN NULL ELSE pg_catalog.format('-- max_slot_wal_keep_size is %s MB: at "
-			 "the average rate since %s a stopped daemon has about %s hours before its slot is lost', s.setting, "
-			 "pg_catalog.to_char(w.stats_reset, 'YYYY-MM-DD'), pg_catalog.round(s.setting::numeric * 1048576 / "
-			 "(w.wal_bytes + 1) * extract(epoch FROM pg_catalog.now() - w.stats_reset)::numeric / 3600, 1)) END "
-			 "FROM pg_catalog.pg_settings s, pg_catalog.pg_stat_wal w WHERE s.name = 'max_slot_wal_keep_size'",
-			 NULL))
+	if (!ask(
+			init, &text,
+			"SELECT CASE WHEN s.setting::int8 < 0 THEN NULL ELSE pg_catalog.format('-- "
+			"max_slot_wal_keep_size is %s MB: at "
+			"the average rate since %s a stopped daemon has about %s hours before its slot is lost', "
+			"s.setting, "
+			"pg_catalog.to_char(w.stats_reset, 'YYYY-MM-DD'), pg_catalog.round(s.setting::numeric * 1048576 "
+			"/ "
+			"(w.wal_bytes + 1) * extract(epoch FROM pg_catalog.now() - w.stats_reset)::numeric / 3600, 1)) "
+			"END "
+			"FROM pg_catalog.pg_settings s, pg_catalog.pg_stat_wal w WHERE s.name = 'max_slot_wal_keep_size'",
+			NULL))
 		return false;
 	if (text != NULL)
 		cli_print("%s\n", text);
 	else if (!accept_unbounded)
 	{
-		error_set(&init->err, ERR_CONFIG, "max_slot_wal_keep_size is -1: a daemon that stays stopped would fill the server's disk");
-		return error_hint(&init->err, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf(); "
-									  "or run init again with --accept-unbounded-wal.");
+		error_set(&init->err, ERR_CONFIG,
+				  "max_slot_wal_keep_size is -1: a daemon that stays stopped would fill the server's disk");
+		return error_hint(&init->err,
+						  "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf(); "
+						  "or run init again with --accept-unbounded-wal.");
 	}
 	free(text);
 	return true;
 }
 
 /* A list element, quoted the way the server's list settings want it: never as one string. */
-#define LIST_UNION                                                                                                \
-	"SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(l), ', ') FROM (SELECT pg_catalog.btrim(x, "   \
-	"' \"') AS l FROM pg_catalog.unnest(pg_catalog.string_to_array(coalesce((SELECT pg_catalog.substr(c, "        \
-	"pg_catalog.strpos(c, '=') + 1) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c "      \
-	"WHERE c LIKE 'output\\_plugin\\_libraries=%' AND s.setrole IN (0, coalesce((SELECT oid FROM "                  \
-	"pg_catalog.pg_roles WHERE rolname = $1), 0)) AND s.setdatabase IN (0, (SELECT oid FROM "                       \
-	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) ORDER BY (s.setrole <> 0)::int4 * 2 " \
-	"+ (s.setdatabase <> 0)::int4 DESC LIMIT 1), g.reset_val), ',')) x UNION SELECT 'walrank') u WHERE l <> ''"
+#define LIST_UNION                                                                                           \
+	"SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(l), ', ') FROM (SELECT "                   \
+	"pg_catalog.btrim(x, "                                                                                   \
+	"' \"') AS l FROM pg_catalog.unnest(pg_catalog.string_to_array(coalesce((SELECT pg_catalog.substr(c, "   \
+	"pg_catalog.strpos(c, '=') + 1) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c " \
+	"WHERE c LIKE 'output\\_plugin\\_libraries=%' AND s.setrole IN (0, coalesce((SELECT oid FROM "           \
+	"pg_catalog.pg_roles WHERE rolname = $1), 0)) AND s.setdatabase IN (0, (SELECT oid FROM "                \
+	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) ORDER BY (s.setrole <> "         \
+	"0)::int4 * 2 "                                                                                          \
+	"+ (s.setdatabase <> 0)::int4 DESC LIMIT 1), g.reset_val), ',')) x UNION SELECT 'walrank') u WHERE l "   \
+	"<> ''"
 
 static bool
 allow_plugin(Init *init)
 {
 	char *list = NULL;
 	char *role = PQescapeIdentifier(init->conn, init->role, strlen(init->role));
-	bool ok = ask(init, &list,
-				  "SELECT (" LIST_UNION ") FROM pg_catalog.pg_settings g WHERE g.name = 'output_plugin_libraries'",
-				  init->role);
+	bool ok =
+		ask(init, &list,
+			"SELECT (" LIST_UNION ") FROM pg_catalog.pg_settings g WHERE g.name = 'output_plugin_libraries'",
+			init->role);
 
 	if (ok && list != NULL)
 		ok = statement(init, "ALTER ROLE %s SET output_plugin_libraries = %s", role, list);
@@ -190,7 +202,8 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 		 source_connect((char *) conninfo.data, SOURCE_SQL, &init.conn, &init.err);
 	if (ok)
 	{
-		ok = check_server(&init) && check_retained_wal(&init, values[INIT_UNBOUNDED] != NULL) && set_up(&init);
+		ok =
+			check_server(&init) && check_retained_wal(&init, values[INIT_UNBOUNDED] != NULL) && set_up(&init);
 		PQfinish(init.conn);
 	}
 	buffer_free(&conninfo);

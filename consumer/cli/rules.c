@@ -28,8 +28,7 @@ read_text(const char *path, Buffer *text, Error *err)
 		return false;
 	}
 	/* one byte above the limit is enough for the compiler to refuse it */
-	while (text->len <= RULES_TEXT_BYTES_MAX &&
-		   (got = fread(buffer_reserve(text, 4096), 1, 4096, file)) > 0)
+	while (text->len <= RULES_TEXT_BYTES_MAX && (got = fread(buffer_reserve(text, 4096), 1, 4096, file)) > 0)
 		text->len += got;
 	if (file != stdin)
 		fclose(file);
@@ -61,7 +60,8 @@ print_attributes(const RuleProgram *program, bool json)
 			buffer_append_slice(&out, buffer_slice(&name));
 		buffer_free(&name);
 	}
-	cli_print(json ? "\"attributes\":[%.*s],\"clock\":%s}\n" : "reads %.*s%s\n", (int) out.len, (char *) out.data,
+	cli_print(json ? "\"attributes\":[%.*s],\"clock\":%s}\n" : "reads %.*s%s\n", (int) out.len,
+			  (char *) out.data,
 			  json ? (rules_use_clock(program) ? "true" : "false")
 				   : (rules_use_clock(program) ? "; moves with time" : ""));
 	buffer_free(&out);
@@ -76,7 +76,8 @@ print_error(const char *path, const RuleError *error, bool json)
 	{
 		buffer_printf(&out, "{\"file\":");
 		json_string(&out, slice_string(path));
-		buffer_printf(&out, ",\"ok\":false,\"line\":%d,\"column\":%d,\"message\":", error->line, error->column);
+		buffer_printf(&out, ",\"ok\":false,\"line\":%d,\"column\":%d,\"message\":", error->line,
+					  error->column);
 		json_string(&out, slice_string(error->message));
 		buffer_printf(&out, ",\"hint\":");
 		json_string(&out, slice_string(error->hint));

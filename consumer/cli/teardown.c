@@ -77,21 +77,32 @@ static bool
 remove_all(Teardown *down, const char *slot, const char *role)
 {
 	return slot_is_free(down, slot) &&
-		   for_each(down, "SELECT pg_catalog.quote_literal(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1", slot,
-					"SELECT pg_catalog.pg_drop_replication_slot(%s)") &&
-		   for_each(down, "SELECT pg_catalog.quote_ident(pubname) FROM pg_catalog.pg_publication WHERE pubname IN ('walrank', 'walrank_config')",
+		   for_each(down,
+					"SELECT pg_catalog.quote_literal(slot_name) FROM pg_catalog.pg_replication_slots WHERE "
+					"slot_name = $1",
+					slot, "SELECT pg_catalog.pg_drop_replication_slot(%s)") &&
+		   for_each(down,
+					"SELECT pg_catalog.quote_ident(pubname) FROM pg_catalog.pg_publication WHERE pubname IN "
+					"('walrank', 'walrank_config')",
 					NULL, "DROP PUBLICATION %s") &&
-		   for_each(down, "SELECT pg_catalog.quote_ident(extname) FROM pg_catalog.pg_extension WHERE extname = 'walrank'", NULL,
-					"DROP EXTENSION %s CASCADE") &&
-		   for_each(down, "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE rolname IN ($1, 'walrank_admin', 'walrank_ingest', 'walrank_reader')",
+		   for_each(down,
+					"SELECT pg_catalog.quote_ident(extname) FROM pg_catalog.pg_extension WHERE extname = "
+					"'walrank'",
+					NULL, "DROP EXTENSION %s CASCADE") &&
+		   for_each(down,
+					"SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE rolname IN ($1, "
+					"'walrank_admin', 'walrank_ingest', 'walrank_reader')",
 					role, "DROP OWNED BY %s") &&
 		   /* a role that another database of the cluster still needs stays */
-		   for_each(down,
-					"SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles r WHERE rolname IN ($1, 'walrank_admin', 'walrank_ingest', "
-					"'walrank_reader') AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d WHERE d.refclassid = "
-					"'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid AND d.dbid <> 0 AND d.dbid <> (SELECT oid FROM "
-					"pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
-					role, "DROP ROLE %s");
+		   for_each(
+			   down,
+			   "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles r WHERE rolname IN ($1, "
+			   "'walrank_admin', 'walrank_ingest', "
+			   "'walrank_reader') AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d WHERE d.refclassid = "
+			   "'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid AND d.dbid <> 0 AND "
+			   "d.dbid <> (SELECT oid FROM "
+			   "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
+			   role, "DROP ROLE %s");
 }
 
 enum
@@ -126,7 +137,8 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 	{
 		ok = remove_all(&down, slot, role);
 		if (ok)
-			cli_print("-- left alone: the daemon's state directory%s%s, and what the sinks hold (schema walrank_out, files)\n",
+			cli_print("-- left alone: the daemon's state directory%s%s, and what the sinks hold (schema "
+					  "walrank_out, files)\n",
 					  config != NULL ? " " : "", config != NULL ? config->state.directory : "");
 	}
 	PQfinish(down.conn);
