@@ -589,11 +589,22 @@ connect_all(Backfill *backfill, Error *err)
 }
 
 static bool
-run_backfill(Backfill *backfill, Error *err)
+append_abort(Backfill *backfill, Error *err)
+{
+	Unit unit;
+
+	fill_unit(backfill, &unit, BACKFILL_ABORT);
+	unit.point = 0;
+	return journal_append(backfill->context->journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, err);
+}
+
+static bool
+run_backfill(Backfill *backfill, bool interrupted, Error *err)
 {
 	report(backfill, "connecting");
 	if (!connect_all(backfill, err) || !look_up(backfill, err) ||
-		!describe(backfill, &backfill->describe, &backfill->fingerprint, err) || !append_begin(backfill, err))
+		!describe(backfill, &backfill->describe, &backfill->fingerprint, err) ||
+		(interrupted && !append_abort(backfill, err)) || !append_begin(backfill, err))
 		return false;
 	report(backfill, "exporting snapshot");
 	if (!export_snapshot(backfill, err) || !import_snapshot(backfill, err) || !guard(backfill, err))
@@ -611,18 +622,10 @@ run_backfill(Backfill *backfill, Error *err)
 }
 
 bool
-backfill_abort(Journal *journal, uint64_t id, uint32_t oid, Error *err)
-{
-	Unit unit = {.kind = UNIT_BACKFILL, .step = BACKFILL_ABORT, .id = id, .oid = oid};
-
-	return journal_append(journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, err);
-}
-
-bool
-backfill_table(const BackfillContext *context, const char *relation, Error *err)
+backfill_table(const BackfillContext *context, const char *relation, bool interrupted, Error *err)
 {
 	Backfill backfill = {.context = context, .relation = relation};
-	bool ok = run_backfill(&backfill, err);
+	bool ok = run_backfill(&backfill, interrupted, err);
 
 	PQfinish(backfill.exporter);
 	PQfinish(backfill.reader);
@@ -632,7 +635,7 @@ backfill_table(const BackfillContext *context, const char *relation, Error *err)
 		Error second;
 
 		/* a disk that fails now fails for the receiver as well; the open backfill is aborted at the next start */
-		if (!backfill_abort(context->journal, backfill.id, backfill.oid, &second))
+		if (!append_abort(&backfill, &second))
 			log_error(LOG_WARNING, &second, "could not record the end of a failed backfill");
 	}
 	buffer_free(&backfill.describe);

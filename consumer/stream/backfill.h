@@ -35,9 +35,9 @@ typedef struct BackfillContext
  * relation: quote_ident'ed "schema.table".  True: the END unit is appended and durable.  False: an ABORT
  * unit stands behind the BEGIN if there was one.  ERR_RETRY: again, later.  ERR_DATA: there is no
  * such table (any more), or it is none that can be read.
+ * interrupted: a crash left an earlier one open: it is aborted first.
  */
-extern bool backfill_table(const BackfillContext *context, const char *relation, Error *err);
-/* A crash left the table's backfill open: close it. */
-extern bool backfill_abort(Journal *journal, uint64_t id, uint32_t oid, Error *err);
+extern bool backfill_table(const BackfillContext *context, const char *relation, bool interrupted,
+						   Error *err);
 
 #endif /* WALRANK_BACKFILL_H */

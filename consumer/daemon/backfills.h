@@ -1,0 +1,34 @@
+/*
+ * backfills.h -- which table is read next, and the thread that reads it.
+ *
+ * One at a time: the tables of walrank_config first, for they say what else there is, then the
+ * watched ones by name.  A failed one is tried again later; one that does not exist is left alone
+ * for a while.
+ */
+#ifndef WALRANK_BACKFILLS_H
+#define WALRANK_BACKFILLS_H
+
+#include "daemon/scorer_thread.h"
+#include "stream/backfill.h"
+
+typedef struct Backfills Backfills;
+
+typedef struct BackfillsStatus
+{
+	bool running;
+	char relation[160];
+	BackfillProgress progress;
+	uint64_t done;
+	uint64_t failed;
+	char error[1024]; /* of the last failed one, until one succeeds */
+} BackfillsStatus;
+
+extern Backfills *backfills_start(const SourceSettings *settings, Journal *journal, ThreadFailed failed,
+								  void *context);
+/* Called every now and then with the scorer's newest copy: begins what has to be begun. */
+extern void backfills_consider(Backfills *backfills, const ScorerView *view);
+extern void backfills_status(Backfills *backfills, BackfillsStatus *status);
+extern void backfills_stop(Backfills *backfills);
+extern void backfills_destroy(Backfills *backfills);
+
+#endif /* WALRANK_BACKFILLS_H */

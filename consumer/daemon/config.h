@@ -1,0 +1,95 @@
+/*
+ * config.h -- walrank.conf: what the daemon needs to know that no table can tell it.
+ *
+ * Read and checked as a whole: a configuration is either valid or names file, line, key and what
+ * would be right.  Nothing is applied before all of it is valid.
+ */
+#ifndef WALRANK_CONFIG_H
+#define WALRANK_CONFIG_H
+
+#include "sinks/sink.h"
+#include "stream/source.h"
+
+#define CONFIG_SINKS_MAX 64
+
+typedef struct ConfigSource
+{
+	char *conninfo;
+	char *slot;
+	char *publications;
+	int64_t status_interval_ms;
+	int64_t frame_bytes;
+	int64_t max_value_bytes;
+	int64_t part_changes;
+} ConfigSource;
+
+typedef struct ConfigState
+{
+	char *directory;
+} ConfigState;
+
+typedef struct ConfigJournal
+{
+	int64_t segment_bytes;
+} ConfigJournal;
+
+typedef struct ConfigStore
+{
+	int64_t map_bytes;
+	int64_t map_bytes_max;
+	int64_t snapshot_interval_ms;
+	int64_t snapshot_rate;
+	int64_t snapshots;
+	int64_t commit_time_ms;
+	int64_t commit_changes;
+} ConfigStore;
+
+typedef struct ConfigFeed
+{
+	int64_t segment_bytes;
+	int64_t retain_ms;
+} ConfigFeed;
+
+typedef struct ConfigDaemon
+{
+	int64_t shutdown_timeout_ms;
+	int64_t beat_interval_ms;
+} ConfigDaemon;
+
+typedef struct ConfigLog
+{
+	int level;	/* LogLevel */
+	int format; /* 0 text, 1 json */
+} ConfigLog;
+
+typedef struct Config
+{
+	char *file;
+	ConfigSource source;
+	ConfigState state;
+	ConfigJournal journal;
+	ConfigStore store;
+	ConfigFeed feed;
+	ConfigDaemon daemon;
+	ConfigLog log;
+	int nsinks;
+	SinkConfig sinks[CONFIG_SINKS_MAX];
+} Config;
+
+/* file may be NULL: defaults and overrides alone. overrides: "section.key=value" texts ("sink NAME.key=value"). */
+extern bool config_load(const char *file, const char *const *overrides, int noverrides, Config **config,
+						Error *err);
+/* The same from memory, for tests and fuzzing; file names the text in messages. */
+extern bool config_parse(const char *file, Slice text, const char *const *overrides, int noverrides,
+						 Config **config, Error *err);
+extern void config_free(Config *config);
+/*
+ * Takes what may change while running from `fresh` into `live`; the rest stays and is named in `restart`,
+ * one "section.key" per line.
+ */
+extern void config_reload(Config *live, const Config *fresh, Buffer *restart);
+/* Every section and key, for --help. */
+extern void config_help(Buffer *out);
+extern void config_source_settings(const Config *config, SourceSettings *settings);
+
+#endif /* WALRANK_CONFIG_H */

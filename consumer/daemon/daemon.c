@@ -1,0 +1,412 @@
+/*
+ * daemon.c -- see daemon.h.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/status.h"
+#include "rules.h"
+
+#define SYNC_STEP_US INT64_C(200000)
+#define TICK_MS 1000
+#define EXIT_RESTART 75
+#define NEXT_STEP_US                                                                                         \
+	INT64_C(1000000) /* of the time for a stop, what is kept for what comes after the sinks */
+
+typedef struct Daemon
+{
+	Config *config;
+	const ConfigRequest *request;
+	State state;
+	SourceSettings settings;
+	HousekeepingParts parts;
+	Housekeeping *housekeeping;
+	SinkRunner *sinks[CONFIG_SINKS_MAX];
+	pthread_t sync_thread;
+	pthread_t receiver_thread;
+	bool receiver_running;
+	atomic_bool sync_stop;
+	int signal_fd;
+	int status_fd;
+	int event_fd; /* a thread failed, or the receiver ended */
+	pthread_mutex_t lock;
+	bool failed; /* under lock; the first one counts */
+	Error failure;
+	int64_t started_us;
+	int64_t watchdog_us; /* between two signs of life; 0 = nobody waits for them */
+	int64_t alive_us;
+} Daemon;
+
+int
+daemon_exit_code(const Error *err)
+{
+	switch (err->class)
+	{
+		case ERR_CONFIG:
+			return 2;
+		case ERR_RESTART:
+			return EXIT_RESTART;
+		case ERR_RETRY:
+			return 4;
+		default:
+			return 1;
+	}
+}
+
+/* ---- failures ------------------------------------------------------------------------------- */
+
+static void
+wake_main(Daemon *daemon)
+{
+	uint64_t one = 1;
+	ssize_t ignored = write(daemon->event_fd, &one, sizeof(one));
+
+	(void) ignored;
+}
+
+static void
+thread_failed(void *context, const Error *err)
+{
+	Daemon *daemon = context;
+
+	pthread_mutex_lock(&daemon->lock);
+	if (!daemon->failed)
+	{
+		daemon->failure = *err;
+		daemon->failed = true;
+	}
+	pthread_mutex_unlock(&daemon->lock);
+	wake_main(daemon);
+}
+
+static bool
+has_failed(Daemon *daemon, Error *err)
+{
+	bool failed;
+
+	pthread_mutex_lock(&daemon->lock);
+	failed = daemon->failed;
+	if (failed)
+		*err = daemon->failure;
+	pthread_mutex_unlock(&daemon->lock);
+	return failed;
+}
+
+/* ---- threads -------------------------------------------------------------------------------- */
+
+static void *
+sync_main(void *arg)
+{
+	Daemon *daemon = arg;
+	Error err;
+
+	while (!atomic_load(&daemon->sync_stop))
+	{
+		uint64_t seq;
+		Lsn lsn;
+
+		if (!journal_sync_step(daemon->state.journal, SYNC_STEP_US, &err))
+		{
+			thread_failed(daemon, &err);
+			break;
+		}
+		journal_durable(daemon->state.journal, &seq, &lsn);
+		if (seq > feed_durable(daemon->state.feed))
+			feed_set_durable(daemon->state.feed, seq); /* R5: readers may go so far now */
+	}
+	return NULL;
+}
+
+static void *
+receiver_main(void *arg)
+{
+	Daemon *daemon = arg;
+	Error err;
+
+	if (!receiver_run(daemon->parts.receiver, &err))
+		thread_failed(daemon, &err);
+	return NULL;
+}
+
+static bool
+start_sinks(Daemon *daemon, Error *err)
+{
+	const JournalIdentity *identity = journal_identity(daemon->state.journal);
+
+	for (int i = 0; i < daemon->config->nsinks; i++)
+	{
+		if (!sink_runner_start(&daemon->config->sinks[i], daemon->state.feed, &identity->stream_id,
+							   daemon->config->state.directory, &daemon->sinks[i], err))
+			return error_wrap(err, "sink \"%s\"", daemon->config->sinks[i].name);
+		daemon->parts.nsinks = i + 1;
+	}
+	return true;
+}
+
+static bool
+start(Daemon *daemon, Error *err)
+{
+	SessionContext context;
+
+	config_source_settings(daemon->config, &daemon->settings);
+	daemon->parts = (HousekeepingParts){.state = &daemon->state,
+										.config = daemon->config,
+										.settings = &daemon->settings,
+										.sinks = daemon->sinks,
+										.failed = thread_failed,
+										.context = daemon};
+	if (!status_listen(daemon->state.dirfd, &daemon->status_fd, err))
+		return false;
+	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
+	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
+	context = (SessionContext){&daemon->settings, daemon->state.journal, daemon->state.dirfd, SCORER_ENGINE,
+							   rules_libm_fingerprint()};
+	daemon->parts.receiver = receiver_create(&context);
+	daemon->parts.backfills =
+		backfills_start(&daemon->settings, daemon->state.journal, thread_failed, daemon);
+	if (!start_sinks(daemon, err))
+		return false;
+	pthread_create(&daemon->receiver_thread, NULL, receiver_main, daemon);
+	daemon->receiver_running = true;
+	daemon->housekeeping = housekeeping_start(&daemon->parts);
+	return true;
+}
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+static bool
+catch_signals(Daemon *daemon, Error *err)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread: all inherit it */
+	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	daemon->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return (daemon->signal_fd >= 0 && daemon->event_fd >= 0) ||
+		   error_errno(err, "could not prepare for signals");
+}
+
+static int
+next_signal(Daemon *daemon)
+{
+	struct signalfd_siginfo info;
+
+	return read(daemon->signal_fd, &info, sizeof(info)) == (ssize_t) sizeof(info) ? (int) info.ssi_signo : 0;
+}
+
+static void
+say_restart(const Buffer *keys)
+{
+	const char *at = (const char *) keys->data;
+	const char *end = at + keys->len;
+
+	while (at < end)
+	{
+		const char *stop = memchr(at, '\n', (size_t) (end - at));
+
+		log_line(LOG_WARNING, "\"%.*s\" changed in the configuration file: takes effect after a restart",
+				 (int) (stop - at), at);
+		at = stop + 1;
+	}
+}
+
+static void
+reload(Daemon *daemon)
+{
+	Config *fresh;
+	Buffer restart = {0};
+	Error err;
+
+	if (!config_load(daemon->request->file, daemon->request->overrides, daemon->request->noverrides, &fresh,
+					 &err))
+	{
+		log_error(LOG_ERROR, &err, "configuration not reloaded, nothing changed");
+		return;
+	}
+	config_reload(daemon->config, fresh, &restart);
+	log_init((LogLevel) daemon->config->log.level, daemon->config->log.format == 1);
+	log_line(LOG_INFO, "configuration reloaded");
+	say_restart(&restart);
+	buffer_free(&restart);
+	config_free(fresh);
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static void
+show_life(Daemon *daemon)
+{
+	ReceiverStatus status;
+	int64_t now = clock_monotonic_us();
+
+	if (daemon->watchdog_us > 0 && now - daemon->alive_us >= daemon->watchdog_us)
+	{
+		daemon->alive_us = now;
+		sd_notify(0, "WATCHDOG=1");
+	}
+	receiver_status(daemon->parts.receiver, &status);
+	sd_notifyf(0, "STATUS=%s, received " LSN_FORMAT ", acknowledged " LSN_FORMAT,
+			   status.state == RECEIVER_STREAMING ? "streaming" : "waiting for the source",
+			   LSN_ARGS(status.received), LSN_ARGS(status.acknowledged));
+}
+
+/* Until a signal to stop (true) or a failure (false). */
+static bool
+serve(Daemon *daemon, Error *err)
+{
+	StatusInput input = {&daemon->parts, daemon->started_us, ""};
+
+	for (;;)
+	{
+		struct pollfd fds[] = {{.fd = daemon->signal_fd, .events = POLLIN},
+							   {.fd = daemon->event_fd, .events = POLLIN},
+							   {.fd = daemon->status_fd, .events = POLLIN}};
+		int signo;
+
+		poll(fds, 3, TICK_MS);
+		show_life(daemon);
+		if (has_failed(daemon, err))
+			return false;
+		if (fds[2].revents != 0)
+			status_serve(daemon->status_fd, &input);
+		while ((signo = next_signal(daemon)) != 0)
+		{
+			if (signo != SIGHUP)
+			{
+				log_line(LOG_INFO, "received %s, stopping", signo == SIGTERM ? "TERM" : "INT");
+				return true;
+			}
+			reload(daemon);
+		}
+	}
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+/* Whoever cannot wait for the drain sends INT again: nothing is lost that a kill would not lose. */
+static void *
+second_signal_main(void *arg)
+{
+	Daemon *daemon = arg;
+
+	for (;;)
+	{
+		struct pollfd fd = {.fd = daemon->signal_fd, .events = POLLIN};
+
+		poll(&fd, 1, -1);
+		if (next_signal(daemon) == SIGINT)
+		{
+			log_line(LOG_WARNING, "stopping at once");
+			_exit(1);
+		}
+	}
+}
+
+static int64_t
+left_us(int64_t deadline)
+{
+	int64_t left = deadline - clock_monotonic_us();
+
+	return left > 0 ? left : 0;
+}
+
+static void
+stop_sinks(Daemon *daemon, int64_t deadline)
+{
+	for (int i = 0; i < daemon->parts.nsinks; i++)
+	{
+		SinkStatus status;
+
+		sink_runner_drain(daemon->sinks[i], left_us(deadline - NEXT_STEP_US));
+		sink_runner_status(daemon->sinks[i], &status);
+		if (status.position.seq < feed_durable(daemon->state.feed))
+			log_line(LOG_WARNING, "sink \"%s\" is left at unit %llu of %llu", daemon->config->sinks[i].name,
+					 (unsigned long long) status.position.seq,
+					 (unsigned long long) feed_durable(daemon->state.feed));
+		sink_runner_destroy(daemon->sinks[i]);
+	}
+	daemon->parts.nsinks = 0;
+}
+
+/* From the source to the sinks, each when nothing more comes from the one before. */
+static bool
+stop(Daemon *daemon, Error *err)
+{
+	int64_t deadline = clock_monotonic_us() + daemon->config->daemon.shutdown_timeout_ms * 1000;
+	pthread_t watcher;
+	Error failure;
+
+	if (pthread_create(&watcher, NULL, second_signal_main, daemon) == 0)
+		pthread_detach(watcher);
+	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	housekeeping_stop(daemon->housekeeping);
+	backfills_stop(daemon->parts.backfills);
+	receiver_stop(daemon->parts.receiver);
+	pthread_join(daemon->receiver_thread, NULL);
+	scorer_thread_stop(daemon->parts.scorer, left_us(deadline - 2 * NEXT_STEP_US));
+	stop_sinks(daemon, deadline);
+	atomic_store(&daemon->sync_stop, true);
+	journal_wake(daemon->state.journal);
+	pthread_join(daemon->sync_thread, NULL);
+	if (has_failed(daemon, &failure))
+	{
+		*err = failure;
+		return false;
+	}
+	return state_close_clean(&daemon->state, err);
+}
+
+static bool
+prepare(Daemon *daemon, Error *err)
+{
+	uint64_t watchdog = 0;
+
+	pthread_mutex_init(&daemon->lock, NULL);
+	daemon->started_us = clock_wall_us();
+	if (sd_watchdog_enabled(0, &watchdog) > 0)
+		daemon->watchdog_us = (int64_t) watchdog / 2;
+	return catch_signals(daemon, err) &&
+		   state_lock(daemon->config->state.directory, false, &daemon->state, err) &&
+		   state_open(&daemon->state, daemon->config, err);
+}
+
+int
+daemon_run(Config *config, const ConfigRequest *request)
+{
+	static Daemon daemon; /* threads that outlive a failed start may still look at it */
+	Error err;
+
+	daemon.config = config;
+	daemon.request = request;
+	log_line(LOG_INFO, "walrankd " WALRANK_VERSION " starting, state in \"%s\"", config->state.directory);
+	if (!prepare(&daemon, &err) || !start(&daemon, &err))
+		goto fatal;
+	sd_notify(0, "READY=1\nSTATUS=started");
+	if (!serve(&daemon, &err) || !stop(&daemon, &err))
+		goto fatal;
+	log_line(LOG_INFO, "stopped");
+	return 0;
+fatal:
+	/* No drain and no clean mark: what is on disk is judged at the next start, as after a kill. */
+	log_error(LOG_FATAL, &err, NULL);
+	sd_notify(0, "STOPPING=1");
+	_exit(err.class == ERR_RETRY ? 1 : daemon_exit_code(&err));
+}

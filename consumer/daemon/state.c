@@ -1,0 +1,303 @@
+/*
+ * state.c -- see state.h.
+ */
+#include "daemon/state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "rules.h"
+
+#define SYNC_WAIT_US INT64_C(30000000)
+
+static bool
+open_below(const char *directory, const char *name, bool create, int *fd, Error *err)
+{
+	char path[4096];
+
+	if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int) sizeof(path))
+		return error_set(err, ERR_CONFIG, "state directory's path is too long");
+	return fs_open_dir(path, create, fd, err);
+}
+
+bool
+state_lock(const char *directory, bool create, State *state, Error *err)
+{
+	*state = (State){-1, -1, -1, -1, -1, NULL, NULL, NULL, NULL};
+	if (!fs_open_dir(directory, create, &state->dirfd, err))
+	{
+		if (!create && access(directory, F_OK) != 0)
+			error_hint(err, "Run \"walrankd --create\" once: it makes the slot and the state directory.");
+		return error_wrap(err, "state directory");
+	}
+	if (!fs_lock(state->dirfd, "lock", &state->lockfd, err))
+	{
+		error_hint(err, "Another walrankd works on \"%s\".", directory);
+		return error_wrap(err, "state directory \"%s\"", directory);
+	}
+	return open_below(directory, "journal", create, &state->journal_dirfd, err) &&
+		   open_below(directory, "store", create, &state->store_dirfd, err) &&
+		   open_below(directory, "feed", create, &state->feed_dirfd, err);
+}
+
+/* Plain files only: nobody else has business in there, and what is no file of ours stays. */
+static bool
+empty_directory(int dirfd, const char *keep, Error *err)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	bool ok = true;
+
+	if (dir == NULL)
+		return error_errno(err, "could not list a directory of the state");
+	while (ok && (entry = readdir(dir)) != NULL)
+	{
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, keep) == 0)
+			continue;
+		if (fs->unlinkat(dirfd, entry->d_name) != 0)
+			ok = error_errno(err, "could not remove \"%s\"", entry->d_name);
+	}
+	closedir(dir);
+	return ok;
+}
+
+static void
+dictionary(void *context, Buffer *out)
+{
+	scorer_dictionary(context, out);
+}
+
+static FeedSettings
+feed_settings(const State *state, const Config *config, const StreamId *stream_id)
+{
+	return (FeedSettings){.segment_bytes = (uint64_t) config->feed.segment_bytes,
+						  .stream_id = *stream_id,
+						  .dictionary = dictionary,
+						  .context = state->scorer};
+}
+
+static StoreSettings
+store_settings(const Config *config)
+{
+	return (StoreSettings){.map_bytes_initial = (uint64_t) config->store.map_bytes,
+						   .map_bytes_max = (uint64_t) config->store.map_bytes_max,
+						   .snapshots = (int) config->store.snapshots,
+						   .snapshot_bytes_per_s = (uint64_t) config->store.snapshot_rate,
+						   .hash_mask = UINT64_MAX};
+}
+
+static bool
+make_store_and_feed(State *state, const Config *config, const StreamId *stream_id, Error *err)
+{
+	StoreSettings settings = store_settings(config);
+	StoreHeader header = {.stream_id = *stream_id, .engine = SCORER_ENGINE, .libm = rules_libm_fingerprint()};
+	FeedSettings feed;
+	uint64_t seq;
+	bool ok;
+
+	ok = store_create(state->store_dirfd, &settings, &header, &state->store, err) &&
+		 scorer_create(state->store, (uint32_t) config->source.part_changes, &state->scorer, err);
+	if (!ok)
+		return false;
+	feed = feed_settings(state, config, stream_id);
+	return feed_create(state->feed_dirfd, &feed, &state->feed, err) && feed_sync(state->feed, err) &&
+		   store_commit(state->store, err) && store_snapshot(state->store, &seq, err);
+}
+
+bool
+state_make(State *state, const Config *config, const JournalIdentity *identity, Error *err)
+{
+	JournalSettings journal = {.segment_bytes = (uint64_t) config->journal.segment_bytes};
+
+	if (!empty_directory(state->journal_dirfd, "identity", err) ||
+		!empty_directory(state->store_dirfd, "", err) || !empty_directory(state->feed_dirfd, "", err))
+		return false;
+	if (!make_store_and_feed(state, config, &identity->stream_id, err) ||
+		!journal_create(state->journal_dirfd, &journal, identity, &state->journal, err))
+		return error_wrap(err, "could not make the state");
+	if (!state_close_clean(state, err) || !fs_sync_dir(state->dirfd, err))
+		return false;
+	/* last: only a complete state has a complete identity */
+	return journal_identity_write(state->journal_dirfd, identity, err);
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static bool
+read_identity(State *state, JournalIdentity *identity, Error *err)
+{
+	bool found;
+
+	if (!journal_identity_read(state->journal_dirfd, identity, &found, err))
+		return false;
+	if (found && identity->complete)
+		return true;
+	error_set(err, ERR_REFUSE,
+			  found ? "the creation of this state directory was not finished"
+					: "the state directory holds no journal");
+	return error_hint(err,
+					  found ? "Run \"walrankd --create\" again: it goes on where it stopped."
+							: "Run \"walrankd --create\" once: it makes the slot and the state directory.");
+}
+
+/* R6: scores of two engines do not mix silently. */
+static bool
+check_engine(State *state, uint64_t last_seq, Error *err)
+{
+	StoreHeader header = *store_header(state->store);
+
+	if (header.engine == SCORER_ENGINE && header.libm == rules_libm_fingerprint())
+		return true;
+	if (store_position(state->store).seq != last_seq || store_position(state->store).part != 0)
+	{
+		error_set(err, ERR_REFUSE,
+				  "rule R6: the store was made by scoring engine %u with another math library state, and is "
+				  "not at the journal's end",
+				  header.engine);
+		return error_hint(err, "Start the previous version once, stop it cleanly, then start this one.");
+	}
+	log_line(LOG_WARNING, "the scoring engine changed: items keep their scores until they are touched or "
+						  "their ranking is edited");
+	header.engine = SCORER_ENGINE;
+	header.libm = rules_libm_fingerprint();
+	return store_set_header(state->store, &header, err) && store_commit(state->store, err);
+}
+
+/* R7: the journal must still hold what the store has not seen. */
+static bool
+check_journal_reaches(State *state, uint64_t last_seq, Error *err)
+{
+	StorePosition position = store_position(state->store);
+	uint64_t first = journal_first_seq(state->journal);
+
+	if (position.seq <= last_seq && (first == 0 || first <= position.seq + 1))
+		return true;
+	error_set(err, ERR_REFUSE,
+			  "rule R7: the store is at unit %" PRIu64 ", the journal holds %" PRIu64 " to %" PRIu64,
+			  position.seq, first, last_seq);
+	return error_hint(
+		err, "Journal and store are not of one history: was one of them restored or deleted? To start over: "
+			 "\"walrank teardown\", "
+			 "move the state directory away, empty the sinks, \"walrank init\", \"walrankd --create\".");
+}
+
+static bool
+open_store_and_feed(State *state, const Config *config, const StreamId *stream_id, Error *err)
+{
+	StoreSettings settings = store_settings(config);
+	FeedSettings feed;
+	JournalHead head;
+	StorePosition position;
+	uint64_t durable;
+	Lsn lsn;
+
+	journal_appended(state->journal, &head);
+	journal_durable(state->journal, &durable, &lsn);
+	if (!store_open(state->store_dirfd, &settings, stream_id, head.seq, durable, &state->store, err))
+		return error_wrap(err, "store");
+	if (!check_journal_reaches(state, head.seq, err) || !check_engine(state, head.seq, err) ||
+		!scorer_create(state->store, (uint32_t) config->source.part_changes, &state->scorer, err))
+		return false;
+	position = store_position(state->store);
+	feed = feed_settings(state, config, stream_id);
+	if (!feed_open(state->feed_dirfd, &feed, position.seq, position.part, &state->feed, err))
+		return error_wrap(err, "feed");
+	feed_set_durable(state->feed, durable);
+	log_line(LOG_INFO,
+			 "journal at unit %" PRIu64 ", " LSN_FORMAT "; store at unit %" PRIu64 ", %" PRIu64 " items",
+			 head.seq, LSN_ARGS(lsn), position.seq, store_items(state->store));
+	return true;
+}
+
+bool
+state_open(State *state, const Config *config, Error *err)
+{
+	JournalSettings settings = {.segment_bytes = (uint64_t) config->journal.segment_bytes};
+	JournalIdentity identity;
+
+	if (!read_identity(state, &identity, err))
+		return error_wrap(err, "\"%s\"", config->state.directory);
+	if (strcmp(identity.slot, config->source.slot) != 0)
+		return error_set(err, ERR_CONFIG, "source.slot is \"%s\", but \"%s\" belongs to slot \"%s\"",
+						 config->source.slot, config->state.directory, identity.slot);
+	if (!journal_open(state->journal_dirfd, &settings, &state->journal, err))
+		return error_wrap(err, "journal");
+	if (!stream_id_equal(&journal_identity(state->journal)->stream_id, &identity.stream_id))
+		return error_set(err, ERR_REFUSE, "the journal's segments are of another stream than its identity");
+	return open_store_and_feed(state, config, &identity.stream_id, err);
+}
+
+/* ---- closing -------------------------------------------------------------------------------- */
+
+static void
+close_rest(State *state)
+{
+	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd};
+
+	if (state->feed != NULL)
+		feed_close(state->feed);
+	if (state->scorer != NULL)
+		scorer_destroy(state->scorer);
+	if (state->journal != NULL)
+		journal_close(state->journal);
+	state->feed = NULL;
+	state->scorer = NULL;
+	state->journal = NULL;
+	(void) fds;
+}
+
+static bool
+sync_journal(State *state, Error *err)
+{
+	JournalHead head;
+	uint64_t durable;
+	Lsn lsn;
+
+	if (!journal_flush(state->journal, err))
+		return false;
+	journal_appended(state->journal, &head);
+	/* the sync thread is gone by now: its step is ours */
+	for (int i = 0; i < 10; i++)
+	{
+		journal_durable(state->journal, &durable, &lsn);
+		if (durable >= head.seq)
+			return true;
+		if (!journal_sync_step(state->journal, 0, err))
+			return false;
+	}
+	return error_set(err, ERR_RETRY, "the journal could not be synced to its end");
+}
+
+bool
+state_close_clean(State *state, Error *err)
+{
+	bool ok = sync_journal(state, err) && feed_flush(state->feed, err) && feed_sync(state->feed, err) &&
+			  store_commit(state->store, err);
+
+	/* the mark says clean at s: journal and feed are synced through s by now (R3) */
+	if (ok)
+		ok = store_close_clean(state->store, err);
+	else
+		store_abort(state->store);
+	state->store = NULL;
+	close_rest(state);
+	return ok;
+}
+
+void
+state_abandon(State *state)
+{
+	if (state->store != NULL)
+		store_abort(state->store);
+	state->store = NULL;
+	close_rest(state);
+}

@@ -1,0 +1,350 @@
+/*
+ * status.c -- see status.h.
+ */
+#include "daemon/status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+
+#define BEAT_RED_US INT64_C(60000000)
+#define SEND_TIMEOUT_S 1
+
+static const char *const receiver_states[] = {"starting", "streaming", "waiting", "stopped"};
+static const char *const sink_states[] = {"starting", "streaming", "retrying", "stopped"};
+static const char *const table_states[] = {"pending", "open", "filled"};
+
+/* ---- writing members ------------------------------------------------------------------------ */
+
+static void
+key(Buffer *out, const char *name)
+{
+	uint8_t last = out->len > 0 ? out->data[out->len - 1] : '{';
+
+	if (last != '{' && last != '[')
+		buffer_append_byte(out, ',');
+	json_string(out, slice_string(name));
+	buffer_append_byte(out, ':');
+}
+
+static void
+element(Buffer *out)
+{
+	if (out->data[out->len - 1] != '[')
+		buffer_append_byte(out, ',');
+}
+
+static void
+text(Buffer *out, const char *name, const char *value)
+{
+	key(out, name);
+	json_string(out, slice_string(value));
+}
+
+static void
+number(Buffer *out, const char *name, uint64_t value)
+{
+	key(out, name);
+	buffer_printf(out, "%" PRIu64, value);
+}
+
+static void
+lsn(Buffer *out, const char *name, Lsn value)
+{
+	key(out, name);
+	buffer_printf(out, "\"" LSN_FORMAT "\"", LSN_ARGS(value));
+}
+
+static void
+moment(Buffer *out, const char *name, int64_t unix_us)
+{
+	key(out, name);
+	if (unix_us == 0)
+		buffer_printf(out, "null");
+	else
+		json_time(out, unix_us);
+}
+
+/* ---- the parts ------------------------------------------------------------------------------ */
+
+static void
+source(const StatusInput *input, const ReceiverStatus *status, Buffer *out)
+{
+	uint64_t seq;
+	Lsn durable;
+
+	journal_durable(input->parts->state->journal, &seq, &durable);
+	key(out, "source");
+	buffer_printf(out, "{");
+	text(out, "state", receiver_states[status->state]);
+	text(out, "slot", input->parts->settings->slot);
+	text(out, "database", status->identity.database);
+	number(out, "system_identifier", status->identity.system_identifier);
+	number(out, "server_version", (uint64_t) status->identity.server_version);
+	number(out, "timeline", status->identity.timeline);
+	lsn(out, "received", status->received);
+	lsn(out, "durable", durable);
+	lsn(out, "acknowledged", status->acknowledged);
+	number(out, "lag_bytes", status->received > durable ? status->received - durable : 0);
+	moment(out, "last_commit", status->commit_time_us);
+	moment(out, "last_message", status->message_us);
+	number(out, "beat", status->beat);
+	number(out, "transactions", status->transactions);
+	number(out, "changes", status->changes);
+	number(out, "frames", status->frames);
+	number(out, "bytes", status->bytes);
+	number(out, "dropped", status->dropped);
+	number(out, "connects", status->connects);
+	text(out, "error", status->error);
+	buffer_printf(out, "}");
+}
+
+static void
+journal(const StatusInput *input, Buffer *out)
+{
+	Journal *log = input->parts->state->journal;
+	JournalHead head;
+	uint64_t durable;
+	Lsn h;
+
+	journal_appended(log, &head);
+	journal_durable(log, &durable, &h);
+	key(out, "journal");
+	buffer_printf(out, "{");
+	number(out, "first_seq", journal_first_seq(log));
+	number(out, "appended_seq", head.seq);
+	number(out, "durable_seq", durable);
+	lsn(out, "end_lsn", head.end_lsn);
+	number(out, "bytes", journal_bytes(log));
+	buffer_printf(out, "}");
+}
+
+static void
+scorer(const StatusInput *input, const ScorerView *view, Buffer *out)
+{
+	const ScorerCounters *counters = &view->counters;
+
+	key(out, "scorer");
+	buffer_printf(out, "{");
+	number(out, "seq", view->position.seq);
+	number(out, "part", view->position.part);
+	number(out, "total", view->position.total);
+	lsn(out, "end_lsn", view->end_lsn);
+	moment(out, "last_commit", view->commit_time_us);
+	number(out, "units", counters->units);
+	number(out, "changes", counters->changes);
+	number(out, "rescored", counters->rescored);
+	number(out, "scores", counters->scores);
+	number(out, "removals", counters->removals);
+	number(out, "quarantined", counters->quarantined);
+	number(out, "incomplete", counters->incomplete);
+	number(out, "items", counters->items);
+	number(out, "rescoring_job", view->wants.rescore_job);
+	text(out, "note", view->note);
+	buffer_printf(out, "}");
+	key(out, "store");
+	buffer_printf(out, "{");
+	number(out, "bytes", store_bytes(input->parts->state->store));
+	number(out, "items", store_items(input->parts->state->store));
+	number(out, "oldest_snapshot_seq", store_oldest_snapshot(input->parts->state->store));
+	buffer_printf(out, "}");
+	key(out, "feed");
+	buffer_printf(out, "{");
+	number(out, "first_seq", feed_first_seq(input->parts->state->feed));
+	number(out, "bytes", feed_bytes(input->parts->state->feed));
+	buffer_printf(out, "}");
+}
+
+static void
+tables(const ScorerView *view, Buffer *out)
+{
+	key(out, "tables");
+	buffer_printf(out, "[");
+	for (int i = 0; i < view->ntables; i++)
+	{
+		const ScorerTable *table = &view->tables[i];
+
+		element(out);
+		buffer_printf(out, "{");
+		text(out, "relation", table->relation);
+		text(out, "backfill",
+			 table->state >= 0 && table->state <= 2 ? table_states[table->state] : "unknown");
+		number(out, "items", table->items);
+		buffer_printf(out, "}");
+	}
+	buffer_printf(out, "]");
+}
+
+static void
+backfill(const BackfillsStatus *status, Buffer *out)
+{
+	key(out, "backfill");
+	buffer_printf(out, "{");
+	key(out, "running");
+	buffer_printf(out, "%s", status->running ? "true" : "false");
+	text(out, "relation", status->relation);
+	text(out, "phase", status->progress.phase);
+	number(out, "rows", status->progress.rows);
+	number(out, "bytes", status->progress.bytes);
+	lsn(out, "point", status->progress.point);
+	number(out, "done", status->done);
+	number(out, "failed", status->failed);
+	text(out, "error", status->error);
+	buffer_printf(out, "}");
+}
+
+static void
+sink(const SinkConfig *config, const SinkStatus *status, uint64_t durable, Buffer *out)
+{
+	const SinkPosition *at = &status->position;
+
+	element(out);
+	buffer_printf(out, "{");
+	text(out, "name", config->name);
+	text(out, "type", config->type->name);
+	text(out, "state", sink_states[status->state]);
+	number(out, "seq", at->seq);
+	number(out, "part", at->part);
+	lsn(out, "end_lsn", at->end_lsn);
+	number(out, "lag_units", durable > at->seq ? durable - at->seq : 0);
+	moment(out, "last_commit", at->commit_time_us);
+	number(out, "applied", at->applied);
+	number(out, "filtered", at->filtered);
+	number(out, "parked", at->parked);
+	number(out, "quarantined", at->quarantined);
+	number(out, "batches", status->batches);
+	number(out, "retries", status->retries);
+	number(out, "errors", status->errors);
+	text(out, "note", status->note);
+	buffer_printf(out, "}");
+}
+
+static void
+sinks(const StatusInput *input, Buffer *out)
+{
+	uint64_t durable = feed_durable(input->parts->state->feed);
+	SinkStatus status;
+
+	key(out, "sinks");
+	buffer_printf(out, "[");
+	for (int i = 0; i < input->parts->nsinks; i++)
+	{
+		sink_runner_status(input->parts->sinks[i], &status);
+		sink(&input->parts->config->sinks[i], &status, durable, out);
+	}
+	buffer_printf(out, "]");
+}
+
+/* ---- red or green ---------------------------------------------------------------------------- */
+
+static void
+reason(Buffer *out, const char *what, const char *detail)
+{
+	Buffer line = {0};
+
+	element(out);
+	buffer_printf(&line, "%s%s%s", what, detail[0] != '\0' ? ": " : "", detail);
+	json_string(out, buffer_slice(&line));
+	buffer_free(&line);
+}
+
+static void
+reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView *view, Buffer *out)
+{
+	key(out, "red");
+	buffer_printf(out, "[");
+	if (status->state != RECEIVER_STREAMING)
+		reason(out, "the source is not connected", status->error);
+	else if (clock_monotonic_us() - status->beat_us > BEAT_RED_US)
+		reason(out, "no beat came through the stream for 60 s", "");
+	if (status->lost[0] != '\0')
+		reason(out, "publications were lost", status->lost);
+	if (view->waiting)
+		reason(out, "scoring waits for space", view->note);
+	for (int i = 0; i < input->parts->nsinks; i++)
+	{
+		SinkStatus one;
+		char what[128];
+
+		sink_runner_status(input->parts->sinks[i], &one);
+		snprintf(what, sizeof(what), "sink %s is %s", input->parts->config->sinks[i].name,
+				 sink_states[one.state]);
+		if (one.state == SINK_RETRYING || one.state == SINK_STOPPED)
+			reason(out, what, one.note);
+	}
+	buffer_printf(out, "]");
+}
+
+void
+status_document(const StatusInput *input, Buffer *out)
+{
+	ReceiverStatus receiver;
+	BackfillsStatus filling;
+	ScorerView *view = xcalloc(1, sizeof(*view));
+	char id[STREAM_ID_TEXT_BYTES];
+	size_t red;
+
+	receiver_status(input->parts->receiver, &receiver);
+	scorer_thread_view(input->parts->scorer, view);
+	backfills_status(input->parts->backfills, &filling);
+	stream_id_text(&journal_identity(input->parts->state->journal)->stream_id, id);
+	buffer_printf(out, "{");
+	text(out, "version", WALRANK_VERSION);
+	number(out, "pid", (uint64_t) getpid());
+	moment(out, "started", input->started_us);
+	number(out, "uptime_s", (uint64_t) ((clock_wall_us() - input->started_us) / 1000000));
+	text(out, "stream_id", id);
+	source(input, &receiver, out);
+	journal(input, out);
+	scorer(input, view, out);
+	tables(view, out);
+	backfill(&filling, out);
+	sinks(input, out);
+	red = out->len;
+	reasons(input, &receiver, view, out);
+	text(out, "status", out->len - red == strlen(",\"red\":[]") ? "green" : "red");
+	text(out, "last_error", input->last_error);
+	buffer_printf(out, "}\n");
+	free(view);
+}
+
+/* ---- the socket ------------------------------------------------------------------------------ */
+
+bool
+status_listen(int state_dirfd, int *fd, Error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" STATUS_SOCKET, state_dirfd);
+	unlinkat(state_dirfd, STATUS_SOCKET, 0); /* of an earlier life: we hold the lock */
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*fd < 0 || bind(*fd, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(*fd, 16) != 0)
+		return error_errno(err, "could not listen on the status socket");
+	return true;
+}
+
+void
+status_serve(int fd, const StatusInput *input)
+{
+	struct timeval timeout = {SEND_TIMEOUT_S, 0};
+	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	Buffer out = {0};
+	size_t sent = 0;
+	ssize_t n;
+
+	if (conn < 0)
+		return;
+	setsockopt(conn, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+	status_document(input, &out);
+	while (sent < out.len && (n = send(conn, out.data + sent, out.len - sent, MSG_NOSIGNAL)) > 0)
+		sent += (size_t) n;
+	close(conn);
+	buffer_free(&out);
+}
