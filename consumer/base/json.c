@@ -4,6 +4,7 @@
  */
 #include "base/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,7 +309,8 @@ json_double(Buffer *out, double number)
 
 	if (put_special(out, number) || put_short(out, number, false, 15, 15))
 		return;
-	for (int digits = 15; digits <= 17; digits++)
+	/* up to 15 digits survive in a normal number, so fewer appear as zeros cut off; others have fewer bits */
+	for (int digits = fabs(number) < DBL_MIN ? 1 : 15; digits <= 17; digits++)
 	{
 		snprintf(text, sizeof(text), "%.*g", digits, number);
 		if (strtod(text, NULL) == number)
@@ -324,7 +326,7 @@ json_float(Buffer *out, float number)
 
 	if (put_special(out, (double) number) || put_short(out, (double) number, true, 6, 8))
 		return;
-	for (int digits = 6; digits <= 9; digits++)
+	for (int digits = fabsf(number) < FLT_MIN ? 1 : 6; digits <= 9; digits++)
 	{
 		snprintf(text, sizeof(text), "%.*g", digits, (double) number);
 		if (strtof(text, NULL) == number)
