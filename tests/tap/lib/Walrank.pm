@@ -204,7 +204,7 @@ sub ready
 			die "walrankd ended with " . $self->{ended} . "\n" if $self->ended;
 			my $s = $self->status or return 0;
 			return 0 unless $s->{source}{state} && $s->{source}{state} eq 'streaming';
-			return !grep { $_->{state} ne 'filled' } @{ $s->{tables} };
+			return !grep { $_->{backfill} ne "filled" } @{ $s->{tables} };
 		}, $seconds // 60);
 	};
 	if (!$ok)
@@ -261,7 +261,7 @@ sub catch_up
 		die "walrankd ended with $self->{ended}\n" if $self->ended;
 		my $s = $self->status or return 0;
 		my @sinks = @{ $s->{sinks} // [] };
-		return @sinks && !grep { lsn_number($_->{checkpoint_lsn}) < $lsn } @sinks;
+		return @sinks && !grep { lsn_number($_->{end_lsn}) < $lsn } @sinks;
 	}, $seconds // 120);
 	return;
 }

@@ -32,7 +32,7 @@ sub sink_equals_sql
 sink_equals_sql('at first');
 
 # ---- data ---------------------------------------------------------------------------------------------------------
-sub quarantined { my $s = $d->status; return $s->{counters}{quarantined} // 0 }
+sub quarantined { my $s = $d->status; return $s->{scorer}{quarantined} // 0 }
 my $before = quarantined();
 $source->safe_psql('postgres', q{UPDATE item SET att = NULL WHERE id = 1});
 sink_equals_sql('NULL map');
