@@ -127,7 +127,7 @@ main(int argc, char **argv)
 	if (arguments.file == NULL)
 		arguments.file = getenv("WALRANK_CONFIG");
 	request = (ConfigRequest){arguments.file, arguments.overrides, arguments.noverrides};
-	if (!config_load(request.file, request.overrides, request.noverrides, &config, &err))
+	if (!config_read(request.file, request.overrides, request.noverrides, &config, &err))
 	{
 		log_error(LOG_FATAL, &err, NULL);
 		return daemon_exit_code(&err);

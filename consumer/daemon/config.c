@@ -78,12 +78,12 @@ static const OptionDef daemon_options[] = {
 	 .help = "how often the control row's beat goes through the stream"},
 	{NULL}};
 
-static const OptionDef log_options[] = {{"level", OPT_ENUM, AT(ConfigLog, level), "info",
-										 .choices = log_levels, .reloadable = true,
-										 .help = "debug, info, warning or error"},
-										{"format", OPT_ENUM, AT(ConfigLog, format), "text",
-										 .choices = log_formats, .reloadable = true, .help = "text or json"},
-										{NULL}};
+static const OptionDef log_options[] = {
+	{"level", OPT_ENUM, AT(ConfigLog, level), "info", .choices = log_levels, .reloadable = true,
+	 .help = "what is said at least"},
+	{"format", OPT_ENUM, AT(ConfigLog, format), "text", .choices = log_formats, .reloadable = true,
+	 .help = "shape of the lines"},
+	{NULL}};
 
 /* Keys every sink has. */
 static const OptionDef sink_options[] = {{"flush_interval", OPT_MS, AT(SinkConfig, flush_interval_ms),
@@ -446,7 +446,7 @@ config_parse(const char *file, Slice text, const char *const *overrides, int nov
 }
 
 bool
-config_load(const char *file, const char *const *overrides, int noverrides, Config **config, Error *err)
+config_read(const char *file, const char *const *overrides, int noverrides, Config **config, Error *err)
 {
 	Buffer text = {0};
 	ssize_t got = 0;

@@ -77,8 +77,13 @@ typedef struct Config
 } Config;
 
 /* file may be NULL: defaults and overrides alone. overrides: "section.key=value" texts ("sink NAME.key=value"). */
-extern bool config_load(const char *file, const char *const *overrides, int noverrides, Config **config,
+extern bool config_read(const char *file, const char *const *overrides, int noverrides, Config **config,
 						Error *err);
+static inline bool
+config_load(const char *file, const char *const *overrides, int noverrides, Config **config, Error *err)
+{
+	return config_read(file, overrides, noverrides, config, err);
+}
 /* The same from memory, for tests and fuzzing; file names the text in messages. */
 extern bool config_parse(const char *file, Slice text, const char *const *overrides, int noverrides,
 						 Config **config, Error *err);

@@ -235,7 +235,7 @@ reload(Daemon *daemon)
 	Buffer restart = {0};
 	Error err;
 
-	if (!config_load(daemon->request->file, daemon->request->overrides, daemon->request->noverrides, &fresh,
+	if (!config_read(daemon->request->file, daemon->request->overrides, daemon->request->noverrides, &fresh,
 					 &err))
 	{
 		log_error(LOG_ERROR, &err, "configuration not reloaded, nothing changed");

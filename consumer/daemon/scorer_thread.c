@@ -256,8 +256,12 @@ end_unit(ScorerThread *thread, const Unit *unit, Error *err)
 {
 	if (!scorer_end(thread->state->scorer, err) || !take_record(thread, err) || !keep_pace(thread, err))
 		return false;
-	if (unit->kind == UNIT_BACKFILL && unit->step == BACKFILL_END && unit->last_chunk)
-		scorer_thread_snapshot(thread);
+	if (unit->kind != UNIT_BACKFILL || unit->step != BACKFILL_END || !unit->last_chunk)
+		return true;
+	/* a copy is one of the last commit */
+	if (!commit(thread, clock_monotonic_us(), err))
+		return false;
+	scorer_thread_snapshot(thread);
 	return true;
 }
 

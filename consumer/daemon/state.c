@@ -99,7 +99,10 @@ static bool
 make_store_and_feed(State *state, const Config *config, const StreamId *stream_id, Error *err)
 {
 	StoreSettings settings = store_settings(config);
-	StoreHeader header = {.stream_id = *stream_id, .engine = SCORER_ENGINE, .libm = rules_libm_fingerprint()};
+	StoreHeader header = {.stream_id = *stream_id,
+						  .format = STORE_FORMAT,
+						  .engine = SCORER_ENGINE,
+						  .libm = rules_libm_fingerprint()};
 	FeedSettings feed;
 	uint64_t seq;
 	bool ok;
@@ -153,23 +156,21 @@ read_identity(State *state, JournalIdentity *identity, Error *err)
 static bool
 check_engine(State *state, uint64_t last_seq, Error *err)
 {
-	StoreHeader header = *store_header(state->store);
+	const StoreHeader header = *store_header(state->store);
 
 	if (header.engine == SCORER_ENGINE && header.libm == rules_libm_fingerprint())
 		return true;
 	if (store_position(state->store).seq != last_seq || store_position(state->store).part != 0)
 	{
 		error_set(err, ERR_REFUSE,
-				  "rule R6: the store was made by scoring engine %u with another math library state, and is "
+				  "rule R6: the store was made by scoring engine %u with another math library, and is "
 				  "not at the journal's end",
 				  header.engine);
 		return error_hint(err, "Start the previous version once, stop it cleanly, then start this one.");
 	}
-	log_line(LOG_WARNING, "the scoring engine changed: items keep their scores until they are touched or "
-						  "their ranking is edited");
-	header.engine = SCORER_ENGINE;
-	header.libm = rules_libm_fingerprint();
-	return store_set_header(state->store, &header, err) && store_commit(state->store, err);
+	/* the CONFIG unit that the next connection appends names the new engine, and has every item scored again */
+	log_line(LOG_WARNING, "the scoring engine changed: every item will be scored again");
+	return true;
 }
 
 /* R7: the journal must still hold what the store has not seen. */

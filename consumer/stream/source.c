@@ -613,6 +613,6 @@ source_config_text(const SourceSettings *settings, uint32_t engine, uint64_t lib
 				  "plugin=%s\npublication_names=%s\nframe_bytes=%" PRId64 "\nmax_value_bytes=%" PRId64
 				  "\nformat=protobuf\n",
 				  SOURCE_PLUGIN, settings->publications, settings->frame_bytes, settings->max_value_bytes);
-	buffer_printf(out, "engine=%u\nlibm=%016" PRIx64 "\npart_changes=%" PRId64 "\n", engine, libm,
+	buffer_printf(out, "engine=%u\nlibm=0x%016" PRIx64 "\npart_changes=%" PRId64 "\n", engine, libm,
 				  settings->part_changes);
 }
