@@ -137,12 +137,17 @@ table_at(void *table, uint32_t *n, uint32_t number, size_t bytes)
 
 #define NUMBER_MAX (UINT32_C(1) << 24)
 
+/* fingerprint 0: the newest version */
 static Relation *
-relation_get(NdjsonWriter *writer, const FeedReader *reader, uint32_t number, Error *err)
+relation_get(NdjsonWriter *writer, const FeedReader *reader, uint32_t number, uint64_t fingerprint,
+			 Error *err)
 {
-	const FeedRelation *from = number < NUMBER_MAX ? feed_relation(reader, number) : NULL;
+	const FeedRelation *from = NULL;
 	Relation *relation;
 
+	if (number < NUMBER_MAX)
+		from = fingerprint == 0 ? feed_relation(reader, number)
+								: feed_relation_version(reader, number, fingerprint);
 	if (from == NULL || from->ncolumns <= 0)
 	{
 		error_set(err, ERR_DATA, "relation %u is not in the feed's dictionary", number);
@@ -553,16 +558,14 @@ static bool
 write_change(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordHeader *header,
 			 const RecordEntry *entry, Error *err)
 {
-	const Relation *relation = relation_get(writer, reader, entry->relation, err);
+	/* names of another version would be other names; without an image any will do */
+	const uint64_t version = entry->row.image.len > 0 ? entry->row.fingerprint : 0;
+	const Relation *relation = relation_get(writer, reader, entry->relation, version, err);
 
 	if (relation == NULL)
 		return false;
 	if (entry->row.op < OP_INSERT || entry->row.op > OP_DELETE)
 		return error_set(err, ERR_DATA, "unknown operation %d", (int) entry->row.op);
-	/* names of another version would be other names */
-	if (entry->row.image.len > 0 && entry->row.fingerprint != relation->fingerprint)
-		return error_set(err, ERR_DATA, "an image of relation %u is of a version the dictionary lacks",
-						 entry->relation);
 	put_head(writer, out, header, entry);
 	buffer_append_slice(out, buffer_slice(&relation->head));
 	buffer_append_slice(out, slice_string(op_names[entry->row.op]));
@@ -589,7 +592,7 @@ put_item(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const Reco
 		PUT(out, "null");
 		return true;
 	}
-	relation = relation_get(writer, reader, entry->relation, err);
+	relation = relation_get(writer, reader, entry->relation, 0, err);
 	if (relation == NULL)
 		return false;
 	return put_key(out, relation, entry->key) || bad_key(err, entry->relation);
@@ -637,7 +640,7 @@ static bool
 write_truncate(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordHeader *header,
 			   const RecordEntry *entry, Error *err)
 {
-	const Relation *relation = relation_get(writer, reader, entry->relation, err);
+	const Relation *relation = relation_get(writer, reader, entry->relation, 0, err);
 
 	if (relation == NULL)
 		return false;
