@@ -370,7 +370,8 @@ file_open_locked(Sink *sink, SinkPosition *position, bool *found, Error *err)
 		position->owner_epoch = 1;
 		sink->offset = sink->end = 0;
 		sink->owner_epoch = position->owner_epoch;
-		return true;
+		/* from now on bytes in the file are ours: those of a first batch cut short can be told from others */
+		return checkpoint_write(sink, position, 0, err);
 	}
 	if (!cut(sink, &checkpoint, size, err))
 		return false;
