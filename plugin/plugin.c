@@ -272,7 +272,9 @@ change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation, Re
 	RelMeta *meta = relmeta_get(plugin->tables, relation);
 	uint32 publish = operations(ctx, txn, relation, meta);
 
-	if (c->action < lengthof(actions) && (publish & actions[c->action].publish))
+	/* a row whose image was not logged says nothing */
+	if (c->action < lengthof(actions) && (publish & actions[c->action].publish) &&
+		(c->action == REORDER_BUFFER_CHANGE_DELETE || c->data.tp.newtuple != NULL))
 		put_change(ctx, txn, meta, actions[c->action].op, compat_tuple(c->data.tp.newtuple),
 				   compat_tuple(c->data.tp.oldtuple));
 	else

@@ -114,7 +114,8 @@ set_output(ValueType *type, const FormData_pg_type *row)
 	type->output_guarded =
 		row->typtype != TYPTYPE_BASE || row->typelem != InvalidOid || row->typoutput >= FirstGenbkiObjectId;
 	type->output_bytes_max = may_hold_numeric(row, type) ? OUTPUT_NUMERIC_BYTES_MAX : OUTPUT_BYTES_MAX;
-	fmgr_info_cxt(row->typoutput, &type->output, CurrentMemoryContext);
+	type->output_function = row->typoutput;
+	type->context = CurrentMemoryContext;
 }
 
 void
@@ -287,12 +288,20 @@ is_passing_error(int sqlerrcode)
 		   sqlerrcode == ERRCODE_OUT_OF_MEMORY || sqlerrcode == ERRCODE_QUERY_CANCELED;
 }
 
+static char *
+output(ValueType *type, Datum datum)
+{
+	if (!OidIsValid(type->output.fn_oid))
+		fmgr_info_cxt(type->output_function, &type->output, type->context);
+	return OutputFunctionCall(&type->output, datum);
+}
+
 /*
  * Run an output function that may fail.  Its error would come again at every retry and stop the
  * stream for ever; the subtransaction releases whatever the function held.
  */
 static char *
-output_guarded(FmgrInfo *function, Datum datum)
+output_guarded(ValueType *type, Datum datum)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -302,7 +311,7 @@ output_guarded(FmgrInfo *function, Datum datum)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		text = OutputFunctionCall(function, datum);
+		text = output(type, datum);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -323,12 +332,12 @@ output_guarded(FmgrInfo *function, Datum datum)
 static bool
 write_output(ValueWriter *writer, const ValueType *type, Datum datum)
 {
-	FmgrInfo *function = unconstify(FmgrInfo *, &type->output);
+	ValueType *callable = unconstify(ValueType *, type);
 	char *text;
 
 	if (type->typlen == -1 && VARSIZE_ANY_EXHDR(DatumGetPointer(datum)) > type->output_bytes_max)
 		return false;
-	text = type->output_guarded ? output_guarded(function, datum) : OutputFunctionCall(function, datum);
+	text = type->output_guarded ? output_guarded(callable, datum) : output(callable, datum);
 	return text != NULL && write_string(writer, VALUE_TEXT, slice_string(text));
 }
 

@@ -47,7 +47,9 @@ typedef struct ValueType
 	bool typbyval;
 	char typalign;
 	struct ValueType *element; /* FORM_ARRAY */
-	FmgrInfo output;		   /* FORM_OUTPUT, FORM_ARRAY (arrays of several dimensions) */
+	Oid output_function;	   /* FORM_OUTPUT, FORM_ARRAY (arrays of several dimensions) */
+	FmgrInfo output;		   /* looked up at first use: its library may be gone */
+	MemoryContext context;	   /* for output */
 	bool output_guarded;	   /* the function may fail: run it in a subtransaction */
 	Size output_bytes_max;	   /* stored bytes beyond which its text may explode */
 } ValueType;
