@@ -6,14 +6,7 @@
 #include "catalog/pg_conversion.h"
 #include "catalog/pg_namespace.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
-
-bool
-text_is_utf8(void)
-{
-	return GetDatabaseEncoding() == PG_UTF8;
-}
 
 /* The built-in conversion: one that a user made the default must not run in the walsender. */
 static Oid
@@ -50,11 +43,8 @@ convert_from_database(Slice input, Slice *result)
 }
 
 bool
-text_convert(Slice input, Slice *result)
+text_convert_other(Slice input, Slice *result)
 {
-	*result = input;
-	if (text_is_utf8())
-		return true;
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
 		return pg_verify_mbstr(PG_UTF8, (const char *) input.data, (int) input.len, true);
 	return convert_from_database(input, result);
