@@ -47,14 +47,14 @@ help(void)
 		   "Options:\n"
 		   "  -c, --config FILE               configuration file\n"
 		   "  -o, --option SECTION.KEY=VALUE  sets one key, whatever the file says; may be repeated\n"
-		   "      --create                    make slot and state directory, then exit; may be repeated "
-		   "after a crash\n"
+		   "      --create                    first make slot and state directory; may be repeated after a "
+		   "crash\n"
 		   "      --check-config              say whether the configuration is valid, then exit\n"
 		   "  -V, --version                   show the version, then exit\n"
 		   "  -?, --help                      show this help, then exit\n\n"
 		   "Exit status: 0 stopped by TERM or INT, 1 fatal error, 2 usage or configuration, 4 cannot reach "
 		   "the source\n"
-		   "(--create only), 75 restart me.\n\n"
+		   "(while creating), 75 restart me.\n\n"
 		   "Configuration:\n");
 	config_help(&keys);
 	fwrite(keys.data, 1, keys.len, stdout);
@@ -138,10 +138,10 @@ main(int argc, char **argv)
 		printf("configuration is valid\n");
 		return 0;
 	}
-	if (!arguments.create)
-		return daemon_run(config, &request);
-	if (create_stream(config, &err))
-		return 0;
-	log_error(LOG_FATAL, &err, NULL);
-	return daemon_exit_code(&err);
+	if (arguments.create && !create_stream(config, &err))
+	{
+		log_error(LOG_FATAL, &err, NULL);
+		return daemon_exit_code(&err);
+	}
+	return daemon_run(config, &request);
 }

@@ -189,7 +189,7 @@ run_creation(Creation *creation, Error *err)
 						 creation->config->state.directory);
 	if (!source_control_ready(creation->sql, &identity->stream_id, err)) /* (4) */
 		return false;
-	log_line(LOG_INFO, "stream ready: start walrankd without --create");
+	log_line(LOG_INFO, "stream ready");
 	return true;
 }
 
