@@ -1,6 +1,7 @@
 /*
  * change.c -- a live change becomes an item's new image.
  */
+#include "score/pack.h"
 #include "score/step.h"
 
 /* ---- whose change it is ------------------------------------------------------------------- */
@@ -80,6 +81,22 @@ apply_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
 		   (!relation->touching || touch_key(scorer, relation, key, err));
 }
 
+/* Keys are known by their bytes: those of an old key must not differ by the field they came in. */
+static Slice
+same_field(Buffer *out, Slice old_key)
+{
+	WireCursor cursor = wire_cursor(old_key);
+	Slice value;
+
+	buffer_reset(out);
+	while (!wire_done(&cursor) && wire_value_next(&cursor, &value))
+	{
+		pack_number(out, WIRE_TAG(CHANGE_KEY, WIRE_BYTES));
+		pack_bytes(out, value);
+	}
+	return buffer_slice(out);
+}
+
 /*
  * Two changes: the old key goes, and the new one comes with all it has; what the change does not carry
  * is completed from the old key's image.
@@ -87,16 +104,17 @@ apply_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
 static bool
 apply_key_change(Scorer *scorer, Relation *relation, const WireChange *change, Error *err)
 {
+	Slice old_key = same_field(&scorer->key, change->old_key);
 	Slice stored;
 
-	if (!show_load(scorer, relation, change->old_key, &stored, err))
+	if (!show_load(scorer, relation, old_key, &stored, err))
 		return false;
 	if (!image_make(&scorer->image, relation->current, scorer->had ? &stored : NULL, change->attributes,
 					IMAGE_COMPARED) ||
 		!image_mark_all(&scorer->image))
 		return malformed(scorer);
-	if (!show_delete(scorer, relation, change->old_key, err) ||
-		(relation->touching && !touch_key(scorer, relation, change->old_key, err)))
+	if (!show_delete(scorer, relation, old_key, err) ||
+		(relation->touching && !touch_key(scorer, relation, old_key, err)))
 		return false;
 	emit_endings(scorer, 0);
 	scorer->change++;

@@ -243,7 +243,7 @@ take_row(Scorer *scorer, Slice bytes, Error *err)
 	if (entry.kind != ENTRY_CHANGE)
 		return malformed(scorer);
 	scorer->change++;
-	if (!backfill_row(scorer, entry.body, err))
+	if (!fill_row(scorer, entry.body, err))
 		return false;
 	emit_endings(scorer, 0);
 	return true;
@@ -352,11 +352,11 @@ finish_backfill(Scorer *scorer, Error *err)
 	switch (scorer->unit.step)
 	{
 		case BACKFILL_BEGIN:
-			return backfill_begin(scorer, err);
+			return fill_begin(scorer, err);
 		case BACKFILL_END:
-			return backfill_end(scorer, err);
+			return fill_end(scorer, err);
 		case BACKFILL_ABORT:
-			return backfill_abort(scorer, err);
+			return fill_abort(scorer, err);
 		case BACKFILL_ROWS:
 		case BACKFILL_NONE:
 			return true;

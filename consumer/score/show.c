@@ -184,6 +184,12 @@ show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, bool s
 			emit_endings(scorer, ranking->number);
 		if (ranking->binding == NULL)
 			continue;
+		/* this change has told its end elsewhere: its number is taken, the item's turn comes in a job */
+		if (ranking->ending)
+		{
+			scorer->postponed = true;
+			continue;
+		}
 		if (!news && (stale || !ranking->clock))
 		{
 			emitted_append(&scorer->next, *stood);
@@ -348,8 +354,11 @@ show_item(Scorer *scorer, Relation *relation, Slice key, WireOp op, Error *err)
 	}
 	emit_change(scorer, relation, key, op);
 	quarantine_attributes(scorer, relation, key);
+	scorer->postponed = false;
 	show_rankings(scorer, relation, key, image, false, &modified);
-	return (same && !modified) || show_put(scorer, relation, key, image, true, &scorer->next, err);
+	if ((!same || modified) && !show_put(scorer, relation, key, image, true, &scorer->next, err))
+		return false;
+	return !scorer->postponed || rescore_want(scorer, relation, err);
 }
 
 bool

@@ -4,7 +4,7 @@
  * Nobody outside consumer/score includes this.  The rooms, in the order a change goes through them:
  *
  *   scorer.c    units, pieces, entries              change.c    live changes
- *   backfill.c  rows, touches                       rescore.c   jobs
+ *   fill.c      rows of a backfill, touches     rescore.c   jobs
  *   show.c      an item's image becomes output      config.c    watched and ranking rows, what they cause
  *   emit.c      the record, its dictionary
  *
@@ -21,7 +21,7 @@
 #include "score/scorer.h"
 #include "score/watch.h"
 
-/* Items of a relation whose number has this bit are its touches (backfill.c). */
+/* Items of a relation whose number has this bit are its touches (fill.c). */
 #define TOUCH_BIT UINT32_C(0x80000000)
 
 /* Rescoring that is under way: at most one per relation. */
@@ -77,6 +77,7 @@ struct Scorer
 	Image image;
 	EmittedList emitted; /* what stood */
 	EmittedList next;	 /* what will stand */
+	bool postponed;		 /* a ranking was passed over: a job has to come back to the item */
 	Slice show;			 /* image being evaluated */
 	bool had;			 /* it was stored.. */
 	bool had_whole;		 /* ..and complete */
@@ -155,12 +156,12 @@ extern bool config_link(Scorer *scorer, Relation *relation, const Version *befor
 extern bool config_settings(Scorer *scorer, Slice text, Error *err);
 extern bool config_load(Scorer *scorer, Error *err);
 
-/* ---- backfill.c --------------------------------------------------------------------------- */
+/* ---- fill.c ------------------------------------------------------------------------------- */
 
-extern bool backfill_begin(Scorer *scorer, Error *err);
-extern bool backfill_row(Scorer *scorer, Slice body, Error *err);
-extern bool backfill_end(Scorer *scorer, Error *err);
-extern bool backfill_abort(Scorer *scorer, Error *err);
+extern bool fill_begin(Scorer *scorer, Error *err);
+extern bool fill_row(Scorer *scorer, Slice body, Error *err);
+extern bool fill_end(Scorer *scorer, Error *err);
+extern bool fill_abort(Scorer *scorer, Error *err);
 /* Live changes, while a table is read (relation->touching). */
 extern bool touch_key(Scorer *scorer, Relation *relation, Slice key, Error *err);
 extern bool touch_columns(Scorer *scorer, Relation *relation, Slice key, Error *err);

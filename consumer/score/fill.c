@@ -1,5 +1,5 @@
 /*
- * backfill.c -- rows read from a table under a snapshot, merged into what live changes said.
+ * fill.c -- rows read from a table under a snapshot, merged into what live changes said.
  *
  * From a table's first BEGIN to its last END every live change leaves a touch: the commit_lsn at which
  * the key was deleted or (re)inserted, and at which each column was last set.  A row of consistent
@@ -160,7 +160,7 @@ row_merge(Scorer *scorer, Relation *relation, const Version *version, const Wire
 }
 
 bool
-backfill_row(Scorer *scorer, Slice body, Error *err)
+fill_row(Scorer *scorer, Slice body, Error *err)
 {
 	WireChange row;
 	Version *version;
@@ -190,7 +190,7 @@ backfill_row(Scorer *scorer, Slice body, Error *err)
 /* ---- steps -------------------------------------------------------------------------------- */
 
 bool
-backfill_begin(Scorer *scorer, Error *err)
+fill_begin(Scorer *scorer, Error *err)
 {
 	Version *version = NULL;
 	Relation *relation;
@@ -218,7 +218,7 @@ backfill_begin(Scorer *scorer, Error *err)
 }
 
 bool
-backfill_end(Scorer *scorer, Error *err)
+fill_end(Scorer *scorer, Error *err)
 {
 	Relation *relation = relations_by_oid(&scorer->relations, scorer->unit.oid);
 
@@ -238,7 +238,7 @@ backfill_end(Scorer *scorer, Error *err)
 }
 
 bool
-backfill_abort(Scorer *scorer, Error *err)
+fill_abort(Scorer *scorer, Error *err)
 {
 	Relation *relation = relations_by_oid(&scorer->relations, scorer->unit.oid);
 
