@@ -307,6 +307,9 @@ output_guarded(ValueType *type, Datum datum)
 	ResourceOwner owner = CurrentResourceOwner;
 	char *volatile text = NULL;
 
+	/* a parallel query may not start one; there an error is only the query's, never the stream's */
+	if (IsInParallelMode())
+		return output(type, datum);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();

@@ -39,6 +39,12 @@ SELECT count(DISTINCT e) FROM (
 ) x;
 COPY (SELECT length(enc(i)) > 100 FROM item i) TO STDOUT;
 
+-- parallel_queries_encode_composites_too
+ALTER FUNCTION enc(record) PARALLEL SAFE;
+SET force_parallel_mode = on;
+SELECT count(DISTINCT enc(i)) FROM item i;
+RESET force_parallel_mode;
+
 -- records_that_are_no_rows_of_a_table_are_refused
 SELECT enc(ROW(1, 2));
 SELECT enc(x) FROM (SELECT 1 AS a) x;
