@@ -242,7 +242,8 @@ state_open(State *state, const Config *config, Error *err)
 static void
 close_rest(State *state)
 {
-	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd};
+	/* the lock goes last: nobody may come in while we still hold a file */
+	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd, &state->lockfd};
 
 	if (state->feed != NULL)
 		feed_close(state->feed);
@@ -253,7 +254,12 @@ close_rest(State *state)
 	state->feed = NULL;
 	state->scorer = NULL;
 	state->journal = NULL;
-	(void) fds;
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+	{
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
 }
 
 static bool
