@@ -240,11 +240,8 @@ state_open(State *state, const Config *config, Error *err)
 /* ---- closing -------------------------------------------------------------------------------- */
 
 static void
-close_rest(State *state)
+close_logs(State *state)
 {
-	/* the lock goes last: nobody may come in while we still hold a file */
-	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd, &state->lockfd};
-
 	if (state->feed != NULL)
 		feed_close(state->feed);
 	if (state->scorer != NULL)
@@ -254,12 +251,6 @@ close_rest(State *state)
 	state->feed = NULL;
 	state->scorer = NULL;
 	state->journal = NULL;
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
-	{
-		if (*fds[i] >= 0)
-			close(*fds[i]);
-		*fds[i] = -1;
-	}
 }
 
 static bool
@@ -296,15 +287,24 @@ state_close_clean(State *state, Error *err)
 	else
 		store_abort(state->store);
 	state->store = NULL;
-	close_rest(state);
+	close_logs(state);
 	return ok;
 }
 
 void
 state_abandon(State *state)
 {
+	/* the lock goes last: nobody may come in while we still hold a file */
+	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd, &state->lockfd};
+
 	if (state->store != NULL)
 		store_abort(state->store);
 	state->store = NULL;
-	close_rest(state);
+	close_logs(state);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+	{
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
 }
