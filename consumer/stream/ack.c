@@ -68,8 +68,12 @@ ack_data(Ack *ack, Lsn named, bool partial)
 {
 	ack->named = MAX(ack->named, named);
 	ack->partial = partial;
-	if (partial)
-		ack->deferred = 0; /* what it would have covered is no longer all there */
+	if (partial && ack->deferred != 0)
+	{
+		/* what it would have covered is no longer all there: the request is answered with A, now */
+		ack->deferred = 0;
+		ack->status_us -= ack->interval_us;
+	}
 }
 
 void

@@ -29,6 +29,7 @@
 #define POLL_MS_MAX 1000
 #define BACKOFF_MS_MIN 100
 #define BACKOFF_MS_MAX 30000
+#define BACKOFF_STREAMED 4 /* doublings: 1.6 s */
 #define STABLE_US INT64_C(60000000)
 #define FUTURE_US INT64_C(60000000) /* a commit time is believed up to a minute ahead of receipt */
 #define STOP_SYNC_US INT64_C(5000000)
@@ -583,13 +584,18 @@ may_retry(Receiver *receiver, Error *err)
 	return false;
 }
 
+/*
+ * Doubles up to the cap while nothing streams.  What streamed begins again near a second, so that a
+ * server that comes and goes sees one attempt a second; after a stable minute at the bottom.
+ */
 static void
-back_off(Receiver *receiver, int *attempt, bool stable)
+back_off(Receiver *receiver, int *attempt, bool streamed, int64_t lasted_us)
 {
 	struct pollfd stop = {.fd = receiver->stop_fd, .events = POLLIN};
 	int ms;
 
-	*attempt = stable ? 0 : *attempt;
+	if (streamed)
+		*attempt = lasted_us >= STABLE_US ? 0 : BACKOFF_STREAMED;
 	ms = *attempt < 9 ? BACKOFF_MS_MIN << *attempt : BACKOFF_MS_MAX;
 	ms = ms < BACKOFF_MS_MAX ? ms : BACKOFF_MS_MAX;
 	ms = ms / 2 + (int) ((unsigned) rand_r(&receiver->seed) % (unsigned) (ms / 2 + 1));
@@ -620,7 +626,7 @@ receiver_run(Receiver *receiver, Error *err)
 		if (streamed || strcmp(last, err->message) != 0) /* say a lasting state once */
 			log_error(LOG_WARNING, err, streamed ? "connection lost, will reconnect" : "will try again");
 		snprintf(last, sizeof(last), "%s", err->message);
-		back_off(receiver, &attempt, streamed && clock_monotonic_us() - begun >= STABLE_US);
+		back_off(receiver, &attempt, streamed, clock_monotonic_us() - begun);
 	}
 	receiver->next.state = RECEIVER_STOPPED;
 	publish(receiver);
