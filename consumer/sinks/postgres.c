@@ -686,17 +686,17 @@ settle_table(Sink *sink, PgTarget *target, Error *err)
 	return error_hint(err, "Rename or drop it.");
 }
 
-/* unnest($1, ..) AS u(k0, .., ranking ..), its parameters typed by position. */
+/* The arrays $1, $2, .. side by side as rows u(k0, .., ranking ..). */
 static void
 put_unnest(Buffer *sql, const PgTarget *target, const char *const *more)
 {
-	int n = 1;
+	int n = target->nkeys;
 
-	buffer_printf(sql, "pg_catalog.unnest(");
-	for (int i = 0; i < target->nkeys; i++)
-		buffer_printf(sql, "$%d, ", n++);
 	for (int i = 0; more[i] != NULL; i++)
-		buffer_printf(sql, "%s$%d", i == 0 ? "" : ", ", n++);
+		n++;
+	buffer_printf(sql, "ROWS FROM (");
+	for (int i = 0; i < n; i++)
+		buffer_printf(sql, "%spg_catalog.unnest($%d)", i == 0 ? "" : ", ", i + 1);
 	buffer_printf(sql, ") AS u(");
 	for (int i = 0; i < target->nkeys; i++)
 		buffer_printf(sql, "k%d, ", i);
