@@ -72,13 +72,114 @@ apply_upsert(Scorer *scorer, Relation *relation, const WireChange *change, Error
 								   : touch_columns(scorer, relation, change->key, err);
 }
 
+/* ---- keys that two items hold for a moment --------------------------------------------------- */
+/*
+ * A primary key may be checked at the end of a statement or transaction only (DEFERRABLE): while keys
+ * are swapped or shifted, an item moves to a key that another has yet to leave.  The other's image is
+ * put aside, as an item of the relation's number with DISPLACED_BIT, until a change moves or deletes
+ * it: the first change away from a key means the item that was there first.  Nothing of this outlives
+ * the transaction.
+ */
+
 static bool
-apply_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
+displace(Scorer *scorer, Relation *relation, Slice key, Slice image, Error *err)
+{
+	Buffer value = {0};
+	Slice kept;
+	bool found;
+	bool ok;
+
+	if (!store_item_get(scorer->store, relation->number | DISPLACED_BIT, key, &kept, &found, err))
+		return false;
+	if (found)
+		return true;
+	buffer_append_u64(&value, relation->current->fingerprint);
+	buffer_append_slice(&value, image);
+	ok = store_item_put(scorer->store, relation->number | DISPLACED_BIT, key, buffer_slice(&value), err);
+	buffer_free(&value);
+	relation->displaced++;
+	relation->dirty = true;
+	return ok;
+}
+
+/* *taken: the item that has to leave the key is the one put aside; its image is in scorer->spliced. */
+static bool
+take_displaced(Scorer *scorer, Relation *relation, Slice key, bool *taken, Error *err)
+{
+	uint64_t fingerprint;
+	Slice value;
+
+	*taken = false;
+	if (relation->displaced == 0)
+		return true;
+	if (!store_item_get(scorer->store, relation->number | DISPLACED_BIT, key, &value, taken, err))
+		return false;
+	if (!*taken)
+		return true;
+	memcpy(&fingerprint, value.data, sizeof(fingerprint));
+	buffer_reset(&scorer->spliced);
+	buffer_append(&scorer->spliced, value.data + sizeof(fingerprint), value.len - sizeof(fingerprint));
+	relation->displaced--;
+	relation->dirty = true;
+	/* altered inside the transaction: what it carries has to do */
+	if (fingerprint != relation->current->fingerprint)
+		buffer_reset(&scorer->spliced);
+	return store_item_delete(scorer->store, relation->number | DISPLACED_BIT, key, taken, err);
+}
+
+/* Another item holds the key by now: it is told as it is, so that nobody takes it for gone. */
+static bool
+tell_staying(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	Slice stored;
+
+	if (!show_load(scorer, relation, key, &stored, err))
+		return false;
+	if (!scorer->had_whole)
+		return true;
+	if (!image_make(&scorer->image, relation->current, &stored, stored, IMAGE_COMPARED))
+		return malformed(scorer);
+	emit_change(scorer, relation, key, OP_UPDATE);
+	return true;
+}
+
+bool
+change_settle_keys(Scorer *scorer, Error *err)
+{
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+	{
+		Relation *relation = scorer->relations.list[i];
+		uint64_t count;
+
+		if (relation->displaced == 0)
+			continue;
+		if (!store_items_clear(scorer->store, relation->number | DISPLACED_BIT, &count, err))
+			return false;
+		relation->displaced = 0;
+		relation->dirty = true;
+	}
+	return true;
+}
+
+/* ---- delete, key change -------------------------------------------------------------------- */
+
+static bool
+delete_item(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
 	Slice stored;
 
 	return show_load(scorer, relation, key, &stored, err) && show_delete(scorer, relation, key, err) &&
 		   (!relation->touching || touch_key(scorer, relation, key, err));
+}
+
+static bool
+apply_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	bool taken;
+
+	if (!take_displaced(scorer, relation, key, &taken, err))
+		return false;
+	return taken ? tell_staying(scorer, relation, key, err) : delete_item(scorer, relation, key, err);
 }
 
 /* Keys are known by their bytes: those of an old key must not differ by the field they came in. */
@@ -97,6 +198,58 @@ same_field(Buffer *out, Slice old_key)
 	return buffer_slice(out);
 }
 
+/* The image of the item that moves, from what the change carries and what was known of it. */
+static bool
+moving_image(Scorer *scorer, const Relation *relation, const WireChange *change, const Slice *stored)
+{
+	return image_make(&scorer->image, relation->current, stored, change->attributes, IMAGE_COMPARED) &&
+		   image_mark_all(&scorer->image);
+}
+
+/* First change: the old key is left, if not by the item that now holds it, then by the one put aside. */
+static bool
+leave_key(Scorer *scorer, Relation *relation, const WireChange *change, Slice old_key, Error *err)
+{
+	Slice stored;
+	bool taken;
+
+	if (!take_displaced(scorer, relation, old_key, &taken, err))
+		return false;
+	if (taken)
+	{
+		if (!tell_staying(scorer, relation, old_key, err))
+			return false;
+		stored = buffer_slice(&scorer->spliced);
+		return moving_image(scorer, relation, change, stored.len > 0 ? &stored : NULL) || malformed(scorer);
+	}
+	if (!show_load(scorer, relation, old_key, &stored, err))
+		return false;
+	if (!moving_image(scorer, relation, change, scorer->had ? &stored : NULL))
+		return malformed(scorer);
+	return show_delete(scorer, relation, old_key, err) &&
+		   (!relation->touching || touch_key(scorer, relation, old_key, err));
+}
+
+/* Second change: the item appears under its new key. */
+static bool
+enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	Slice stored;
+
+	if (!show_load(scorer, relation, key, &stored, err))
+		return false;
+	if (scorer->had_whole && relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
+		return false;
+	if (!show_item(scorer, relation, key, OP_INSERT, err))
+		return false;
+	if (!relation->touching)
+		return true;
+	/* the row under the new key is another's, or older: only a later reading can complete it */
+	if (scorer->image.unknown >= 0)
+		relation->again = relation->dirty = true;
+	return touch_key(scorer, relation, key, err);
+}
+
 /*
  * Two changes: the old key goes, and the new one comes with all it has; what the change does not carry
  * is completed from the old key's image.
@@ -105,28 +258,12 @@ static bool
 apply_key_change(Scorer *scorer, Relation *relation, const WireChange *change, Error *err)
 {
 	Slice old_key = same_field(&scorer->key, change->old_key);
-	Slice stored;
 
-	if (!show_load(scorer, relation, old_key, &stored, err))
-		return false;
-	if (!image_make(&scorer->image, relation->current, scorer->had ? &stored : NULL, change->attributes,
-					IMAGE_COMPARED) ||
-		!image_mark_all(&scorer->image))
-		return malformed(scorer);
-	if (!show_delete(scorer, relation, old_key, err) ||
-		(relation->touching && !touch_key(scorer, relation, old_key, err)))
+	if (!leave_key(scorer, relation, change, old_key, err))
 		return false;
 	emit_endings(scorer, 0);
 	scorer->change++;
-	if (!show_load(scorer, relation, change->key, &stored, err) ||
-		!show_item(scorer, relation, change->key, OP_INSERT, err))
-		return false;
-	if (!relation->touching)
-		return true;
-	/* the row under the new key is another's, or older: only a later reading can complete it */
-	if (scorer->image.unknown >= 0)
-		relation->again = relation->dirty = true;
-	return touch_key(scorer, relation, change->key, err);
+	return enter_key(scorer, relation, change->key, err);
 }
 
 bool

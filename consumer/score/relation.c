@@ -254,6 +254,7 @@ relation_pack(const Relation *relation, Buffer *row)
 	buffer_append_u64(row, relation->current_lsn);
 	buffer_append_u64(row, relation->truncate_lsn);
 	buffer_append_u64(row, relation->items);
+	pack_number(row, relation->displaced);
 	pack_bytes(row, slice_string(relation->map));
 	buffer_append_u64(row, relation->announced != NULL ? relation->announced->fingerprint : 0);
 	pack_bytes(row, slice_string(relation->announced_map));
@@ -271,7 +272,7 @@ slice_strdup(Slice slice)
 
 typedef struct RelationRow
 {
-	uint32_t format, oid, fill, flags;
+	uint32_t format, oid, fill, flags, displaced;
 	uint64_t backfill, current, current_lsn, truncate_lsn, items, announced;
 	Slice map, announced_map;
 } RelationRow;
@@ -286,8 +287,8 @@ relation_unpack(Slice value, RelationRow *row)
 		   unpack_number(&cursor, &row->backfill) && unpack_small(&cursor, 255, &row->flags) &&
 		   unpack_u64(&cursor, &row->current) && unpack_u64(&cursor, &row->current_lsn) &&
 		   unpack_u64(&cursor, &row->truncate_lsn) && unpack_u64(&cursor, &row->items) &&
-		   unpack_bytes(&cursor, &row->map) && unpack_u64(&cursor, &row->announced) &&
-		   unpack_bytes(&cursor, &row->announced_map);
+		   unpack_small(&cursor, UINT32_MAX, &row->displaced) && unpack_bytes(&cursor, &row->map) &&
+		   unpack_u64(&cursor, &row->announced) && unpack_bytes(&cursor, &row->announced_map);
 }
 
 static bool
@@ -304,6 +305,7 @@ relation_restore(Relations *relations, const RelationRow *row, Error *err)
 	relation->again = row->flags & ROW_AGAIN;
 	relation->truncate_lsn = row->truncate_lsn;
 	relation->items = row->items;
+	relation->displaced = row->displaced;
 	free(relation->map);
 	relation->map = slice_strdup(row->map);
 	free(relation->announced_map);

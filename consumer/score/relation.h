@@ -60,6 +60,7 @@ struct Relation
 	Lsn truncate_lsn; /* while touching */
 	char *map;		  /* name of the map column, "" = none */
 	uint64_t items;
+	uint32_t displaced; /* items whose key another holds, inside a transaction */
 	/* as last told to the readers of records */
 	const Version *announced; /* NULL = not at all */
 	char *announced_map;

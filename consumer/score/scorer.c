@@ -377,6 +377,8 @@ finish_unit(Scorer *scorer, Error *err)
 			/* what ends here is told as of the unit's only change */
 			scorer->change = 1;
 			return config_settings(scorer, buffer_slice(&scorer->detail), err);
+		case UNIT_TXN:
+			return change_settle_keys(scorer, err);
 		case UNIT_GAP:
 			scorer->change = 1;
 			emit_gap(scorer, scorer->unit.point, buffer_slice(&scorer->detail));
@@ -389,7 +391,8 @@ finish_unit(Scorer *scorer, Error *err)
 bool
 scorer_end(Scorer *scorer, Error *err)
 {
-	if (!scorer->ended && !finish_unit(scorer, err) && !was_malformed(scorer, slice_make(NULL, 0)))
+	if (scorer->ended ? !change_settle_keys(scorer, err)
+					  : !finish_unit(scorer, err) && !was_malformed(scorer, slice_make(NULL, 0)))
 		return false;
 	if (!emit_finish(scorer, true, err))
 		return false;

@@ -23,6 +23,8 @@
 
 /* Items of a relation whose number has this bit are its touches (fill.c). */
 #define TOUCH_BIT UINT32_C(0x80000000)
+/* And with this one: items whose key another has taken already (change.c). */
+#define DISPLACED_BIT UINT32_C(0x40000000)
 
 /* Rescoring that is under way: at most one per relation. */
 typedef struct Job
@@ -139,6 +141,8 @@ extern bool show_put(Scorer *scorer, Relation *relation, Slice key, Slice image,
 /* ---- change.c ----------------------------------------------------------------------------- */
 
 extern bool change_apply(Scorer *scorer, Slice body, Error *err);
+/* A transaction is over: no key is held twice any more. */
+extern bool change_settle_keys(Scorer *scorer, Error *err);
 extern bool change_truncate(Scorer *scorer, uint64_t fingerprint, Error *err);
 /* The version a change names, current from here on if it is not older. *relation NULL: not stored. */
 extern bool change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, Version **version,

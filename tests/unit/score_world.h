@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "rules.h"
 #include "score/pack.h"
 #include "score/scorer.h"

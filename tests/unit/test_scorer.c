@@ -4,8 +4,6 @@
 #include <locale.h>
 #include <time.h>
 
-#include "base/clock.h"
-
 #include "score_world.h"
 
 #define BY_PRICE "term p weight 1 price missing skip"
@@ -22,6 +20,59 @@ ranked_world(const char *definition)
 	t_commit(world);
 	world_hide(world);
 	return world;
+}
+
+/* What readers hold in the end: the item of key 1, from the records alone. */
+typedef struct Held
+{
+	bool present;
+	char image[256];
+	char score[64];
+} Held;
+
+static void
+hold(World *world, Held *held)
+{
+	RecordReader reader;
+	RecordEntry entry;
+	Error err = {0};
+	bool done;
+
+	memset(held, 0, sizeof(*held));
+	for (size_t at = 0; at < world->feed.len;)
+	{
+		uint64_t len;
+
+		memcpy(&len, world->feed.data + at, 8);
+		must(record_open(slice_make(world->feed.data + at + 8, len), &reader, &err), &err);
+		at += 8 + len;
+		for (;;)
+		{
+			Buffer text = {0};
+
+			must(record_next(&reader, &entry, &done, &err), &err);
+			if (done)
+				break;
+			if (entry.kind == RECORD_CHANGE && entry.relation == 3)
+			{
+				WireCursor cursor = wire_cursor(entry.row.image);
+				WireAttribute a;
+
+				held->present = entry.row.op != OP_DELETE;
+				while (!wire_done(&cursor) && wire_attribute_next(&cursor, &a))
+				{
+					buffer_printf(&text, "%u=", a.column);
+					show_value(&text, a.value);
+				}
+				snprintf(held->image, sizeof(held->image), "%.*s", (int) text.len, (char *) text.data);
+			}
+			else if (entry.kind == RECORD_SCORE)
+				snprintf(held->score, sizeof(held->score), "%g", entry.score.score);
+			else if (entry.kind == RECORD_REMOVE)
+				held->score[0] = '\0';
+			buffer_free(&text);
+		}
+	}
 }
 
 /* ---- one change ----------------------------------------------------------------------------- */
@@ -120,6 +171,42 @@ key_change_removes_the_old_and_keeps_what_it_does_not_carry(void **state)
 						"5.0 change 3 (3) delete\n5.1 remove 3 (3)\n"
 						"6.0 change 3 (2) insert 1=5* 2='one'* 3.k=1*\n6.1 score 3 (2) 5 v1\n"
 						"7.0 change 3 (2) update 1=8* 2='one' 3.k=1\n7.1 score 3 (2) 8 v1\n");
+	world_free(world);
+}
+
+/* DEFERRABLE keys: an item comes to a key that the other has yet to leave. */
+static void
+items_that_swap_keys_directly_both_survive(void **state)
+{
+	World *world = ranked_world(BY_PRICE);
+	Held held;
+
+	t_insert(world, "id=1 price=5 title='one' att.k=1");
+	t_insert(world, "id=2 price=6 title='two' att.k=2");
+	t_commit(world);
+	world_hide(world);
+	t_key_change(world, "id=1", "id=2 price=5 title=~ att=~");
+	t_key_change(world, "id=2", "id=1 price=6 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) delete\n1.1 remove 3 (1)\n"
+						"2.0 change 3 (2) insert 1=5* 2='one'* 3.k=1*\n2.1 score 3 (2) 5 v1\n"
+						"3.0 change 3 (2) update 1=5 2='one' 3.k=1\n"
+						"4.0 change 3 (1) insert 1=6* 2='two'* 3.k=2*\n4.1 score 3 (1) 6 v1\n");
+	/* one takes the other's key, which is then deleted: the one that came stays */
+	t_key_change(world, "id=1", "id=2 price=6 title=~ att=~");
+	t_delete(world, "id=2");
+	t_commit(world);
+	t_update(world, "id=2 price=9 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) delete\n1.1 remove 3 (1)\n"
+						"2.0 change 3 (2) insert 1=6* 2='two'* 3.k=2*\n2.1 score 3 (2) 6 v1\n"
+						"3.0 change 3 (2) update 1=6 2='two' 3.k=2\n"
+						"1.0 change 3 (2) update 1=9* 2='two' 3.k=2\n1.1 score 3 (2) 9 v1\n");
+	/* in the next transaction the key is one item's again */
+	t_delete(world, "id=2");
+	t_commit(world);
+	hold(world, &held);
+	assert_false(held.present);
 	world_free(world);
 }
 
@@ -694,59 +781,6 @@ config_tables_are_backfilled_like_any_other(void **state)
 	world_free(world);
 }
 
-/* What readers hold in the end: the item of key 1, from the records alone. */
-typedef struct Held
-{
-	bool present;
-	char image[256];
-	char score[64];
-} Held;
-
-static void
-hold(World *world, Held *held)
-{
-	RecordReader reader;
-	RecordEntry entry;
-	Error err = {0};
-	bool done;
-
-	memset(held, 0, sizeof(*held));
-	for (size_t at = 0; at < world->feed.len;)
-	{
-		uint64_t len;
-
-		memcpy(&len, world->feed.data + at, 8);
-		must(record_open(slice_make(world->feed.data + at + 8, len), &reader, &err), &err);
-		at += 8 + len;
-		for (;;)
-		{
-			Buffer text = {0};
-
-			must(record_next(&reader, &entry, &done, &err), &err);
-			if (done)
-				break;
-			if (entry.kind == RECORD_CHANGE && entry.relation == 3)
-			{
-				WireCursor cursor = wire_cursor(entry.row.image);
-				WireAttribute a;
-
-				held->present = entry.row.op != OP_DELETE;
-				while (!wire_done(&cursor) && wire_attribute_next(&cursor, &a))
-				{
-					buffer_printf(&text, "%u=", a.column);
-					show_value(&text, a.value);
-				}
-				snprintf(held->image, sizeof(held->image), "%.*s", (int) text.len, (char *) text.data);
-			}
-			else if (entry.kind == RECORD_SCORE)
-				snprintf(held->score, sizeof(held->score), "%g", entry.score.score);
-			else if (entry.kind == RECORD_REMOVE)
-				held->score[0] = '\0';
-			buffer_free(&text);
-		}
-	}
-}
-
 /*
  * The history of key 1 is insert, update (which leaves the title in its TOAST), delete; a row of every
  * point the snapshot can have is read at every later moment.  Whatever the order, readers end up with
@@ -1225,6 +1259,42 @@ the_same_units_give_the_same_bytes_whatever_happens(void **state)
 	world_free(world);
 }
 
+/* Whatever bytes a unit holds: no error, nothing read outside of it, and records that read. */
+static void
+damaged_units_never_stop_the_scorer(void **state)
+{
+	World *world = world_create(7);
+	unsigned seed = 99;
+	int history;
+
+	write_history(world);
+	history = world->nunits;
+	for (int round = 0; round < 3000; round++)
+	{
+		const KeptUnit *whole = &world->units[(unsigned) round * 7919 % (unsigned) history];
+		KeptUnit copy = {.unit = whole->unit};
+
+		copy.unit.seq = (uint64_t) history + (uint64_t) round + 1;
+		for (int i = 0; i < whole->nparts; i++)
+		{
+			add_part(&copy, whole->parts[i].type, buffer_slice(&whole->parts[i].bytes));
+			for (int flip = 0; flip < 3; flip++)
+			{
+				seed = seed * 1103515245 + 12345;
+				copy.parts[i].bytes.data[(seed >> 8) % copy.parts[i].bytes.len] = (uint8_t) (seed >> 24);
+			}
+			/* an exact allocation, so that a sanitizer sees what lies behind it */
+			copy.parts[i].bytes.data = xrealloc(copy.parts[i].bytes.data, copy.parts[i].bytes.len);
+		}
+		world_play(world, &copy);
+		for (int i = 0; i < copy.nparts; i++)
+			buffer_free(&copy.parts[i].bytes);
+		free(copy.parts);
+	}
+	assert_non_null(strstr(world_text(world), "undecodable"));
+	world_free(world);
+}
+
 /* FULL brings the old image, so the plugin says what changed; DEFAULT leaves that to the store. */
 static void
 both_replica_identities_tell_the_same(void **state)
@@ -1291,6 +1361,7 @@ main(void)
 		cmocka_unit_test(unchanged_toast_is_completed_from_the_store),
 		cmocka_unit_test(without_a_stored_image_the_plugins_word_counts),
 		cmocka_unit_test(key_change_removes_the_old_and_keeps_what_it_does_not_carry),
+		cmocka_unit_test(items_that_swap_keys_directly_both_survive),
 		cmocka_unit_test(truncate_removes_all_once_per_ranking),
 		cmocka_unit_test(an_incomplete_item_is_quarantined_and_completed_later),
 		cmocka_unit_test(defects_are_told_once_and_lose_nothing),
@@ -1317,6 +1388,7 @@ main(void)
 		cmocka_unit_test(a_large_transaction_comes_in_pieces),
 		cmocka_unit_test(exactly_one_full_piece_is_the_whole_unit),
 		cmocka_unit_test(the_same_units_give_the_same_bytes_whatever_happens),
+		cmocka_unit_test(damaged_units_never_stop_the_scorer),
 		cmocka_unit_test(both_replica_identities_tell_the_same),
 		cmocka_unit_test(keys_of_any_shape_survive_forced_collisions),
 	};
