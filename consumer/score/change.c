@@ -267,39 +267,36 @@ apply_key_change(Scorer *scorer, Relation *relation, const WireChange *change, E
 }
 
 bool
-change_apply(Scorer *scorer, Slice body, Error *err)
+change_apply(Scorer *scorer, const WireChange *change, Slice body, Error *err)
 {
-	WireChange change;
 	Version *version;
 	Relation *relation;
 
-	if (!wire_change(body, &change))
-		return malformed(scorer);
-	if (!change_relation(scorer, change.relation, scorer->unit.commit_lsn, &version, &relation, err))
+	if (!change_relation(scorer, change->relation, scorer->unit.commit_lsn, &version, &relation, err))
 		return false;
 	if (relation == NULL)
 		return true;
 	scorer->counters.changes++;
-	if ((change.flags & FLAG_KEY_UNKNOWN) || version->head.nkeys == 0 || change.nkey == 0)
+	if ((change->flags & FLAG_KEY_UNKNOWN) || version->head.nkeys == 0 || change->nkey == 0)
 	{
 		emit_quarantine(scorer, relation, slice_make(NULL, 0), slice_make(NULL, 0), slice_string("no key"),
 						body);
 		return true;
 	}
-	if (!change_key_sound(version, change.key, change.nkey) ||
-		(change.nold_key > 0 && !change_key_sound(version, change.old_key, change.nold_key)))
+	if (!change_key_sound(version, change->key, change->nkey) ||
+		(change->nold_key > 0 && !change_key_sound(version, change->old_key, change->nold_key)))
 		return malformed(scorer);
-	if (change.flags & FLAG_FILTER_ERROR)
+	if (change->flags & FLAG_FILTER_ERROR)
 	{
-		emit_quarantine(scorer, relation, change.key, slice_make(NULL, 0), slice_string("filter error"),
+		emit_quarantine(scorer, relation, change->key, slice_make(NULL, 0), slice_string("filter error"),
 						body);
 		return true;
 	}
-	if (change.op == OP_DELETE)
-		return apply_delete(scorer, relation, change.key, err);
-	if (change.op == OP_UPDATE && change.nold_key > 0)
-		return apply_key_change(scorer, relation, &change, err);
-	return apply_upsert(scorer, relation, &change, err);
+	if (change->op == OP_DELETE)
+		return apply_delete(scorer, relation, change->key, err);
+	if (change->op == OP_UPDATE && change->nold_key > 0)
+		return apply_key_change(scorer, relation, change, err);
+	return apply_upsert(scorer, relation, change, err);
 }
 
 /* ---- truncate ----------------------------------------------------------------------------- */

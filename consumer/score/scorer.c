@@ -90,40 +90,43 @@ was_malformed(Scorer *scorer, Slice part)
 
 /* ---- entries of a frame -------------------------------------------------------------------- */
 
-/* Ordinals an entry takes; 0 when it is no change. */
-static bool
-entry_ordinals(const WireEntry *entry, uint32_t *ordinals)
+/* An entry, decoded once: to be counted, and then applied or not. */
+typedef struct Step
 {
+	WireEntry entry;
 	WireChange change;
 	WireTruncate truncate;
+	uint32_t ordinals; /* it takes; 0 when it is no change */
+} Step;
 
-	*ordinals = 0;
-	if (entry->kind == ENTRY_CHANGE)
+static bool
+step_read(Step *step)
+{
+	step->ordinals = 0;
+	switch (step->entry.kind)
 	{
-		if (!wire_change(entry->body, &change))
-			return false;
-		*ordinals = change.op == OP_UPDATE && change.nold_key > 0 ? 2 : 1;
+		case ENTRY_CHANGE:
+			if (!wire_change(step->entry.body, &step->change))
+				return false;
+			step->ordinals = step->change.op == OP_UPDATE && step->change.nold_key > 0 ? 2 : 1;
+			return true;
+		case ENTRY_TRUNCATE:
+			if (!wire_truncate(step->entry.body, &step->truncate))
+				return false;
+			step->ordinals = step->truncate.nrelations;
+			return true;
+		default:
+			return true;
 	}
-	else if (entry->kind == ENTRY_TRUNCATE)
-	{
-		if (!wire_truncate(entry->body, &truncate))
-			return false;
-		*ordinals = truncate.nrelations;
-	}
-	return true;
 }
 
 static bool
-apply_truncate(Scorer *scorer, Slice body, Error *err)
+apply_truncate(Scorer *scorer, const WireTruncate *truncate, Error *err)
 {
-	WireTruncate truncate;
-
-	if (!wire_truncate(body, &truncate))
-		return malformed(scorer);
-	for (uint32_t i = 0; i < truncate.nrelations; i++)
+	for (uint32_t i = 0; i < truncate->nrelations; i++)
 	{
 		scorer->change++;
-		if (!change_truncate(scorer, wire_truncate_relation(&truncate, i), err))
+		if (!change_truncate(scorer, wire_truncate_relation(truncate, i), err))
 			return false;
 		emit_endings(scorer, 0);
 	}
@@ -131,24 +134,26 @@ apply_truncate(Scorer *scorer, Slice body, Error *err)
 }
 
 static bool
-apply_entry(Scorer *scorer, const WireEntry *entry, uint32_t ordinals, Error *err)
+apply_step(Scorer *scorer, const Step *step, Error *err)
 {
 	uint32_t before = scorer->change;
 	bool ok;
 
-	switch (entry->kind)
+	switch (step->entry.kind)
 	{
 		case ENTRY_RELATION:
-			return relations_learn(&scorer->relations, entry->body, &ok, err) && (ok || malformed(scorer));
+			return relations_learn(&scorer->relations, step->entry.body, &ok, err) &&
+				   (ok || malformed(scorer));
 		case ENTRY_CHANGE:
 			scorer->change++;
-			if (!change_apply(scorer, entry->body, err))
+			if (!change_apply(scorer, &step->change, step->entry.body, err))
 				return false;
 			emit_endings(scorer, 0);
-			scorer->change = before + ordinals;
+			/* of a table that is not stored a key change counts as two all the same */
+			scorer->change = before + step->ordinals;
 			return true;
 		case ENTRY_TRUNCATE:
-			return apply_truncate(scorer, entry->body, err);
+			return apply_truncate(scorer, &step->truncate, err);
 		default:
 			/* messages are not ours; a lost publication comes as a GAP unit as well */
 			return true;
@@ -163,39 +168,28 @@ piece_full(const Scorer *scorer)
 	return scorer->change - scorer->piece >= scorer->part_changes;
 }
 
-/* The store has this piece already: its entries only count. */
-static void
-skip_entry(Scorer *scorer, uint32_t ordinals)
-{
-	scorer->change += ordinals;
-}
-
-/* *cut: the entry belongs to the next piece, and the record of this one is ready. */
+/*
+ * *cut: the entry belongs to the next piece, and the record of this one is ready.  Of a piece that the
+ * store has already the entries only count.
+ */
 static bool
-take_entry(Scorer *scorer, const WireEntry *entry, bool *cut, Error *err)
+take_step(Scorer *scorer, Step *step, bool *cut, Error *err)
 {
-	uint32_t ordinals;
-
 	*cut = false;
-	if (!entry_ordinals(entry, &ordinals))
+	if (!step_read(step))
 		return malformed(scorer);
-	if (ordinals > 0 && piece_full(scorer))
+	if (step->ordinals > 0 && piece_full(scorer))
 	{
 		scorer->piece = scorer->change;
-		if (scorer->skip > 0)
-			scorer->skip--;
-		else
-		{
-			*cut = true;
+		*cut = scorer->skip == 0;
+		if (*cut)
 			return emit_finish(scorer, false, err);
-		}
+		scorer->skip--;
 	}
-	if (scorer->skip > 0)
-	{
-		skip_entry(scorer, ordinals);
-		return true;
-	}
-	return apply_entry(scorer, entry, ordinals, err);
+	if (scorer->skip == 0)
+		return apply_step(scorer, step, err);
+	scorer->change += step->ordinals;
+	return true;
 }
 
 /* ---- parts -------------------------------------------------------------------------------- */
@@ -204,7 +198,7 @@ static bool
 take_frame(Scorer *scorer, Slice bytes, bool *ready, Error *err)
 {
 	WireFrame frame;
-	WireEntry entry;
+	Step step;
 
 	if (!wire_frame_begin(&frame, bytes))
 		return malformed(scorer);
@@ -215,9 +209,9 @@ take_frame(Scorer *scorer, Slice bytes, bool *ready, Error *err)
 		size_t at = (size_t) (frame.cursor.at - bytes.data);
 		bool cut;
 
-		if (!wire_frame_next(&frame, &entry))
+		if (!wire_frame_next(&frame, &step.entry))
 			break;
-		if (!take_entry(scorer, &entry, &cut, err))
+		if (!take_step(scorer, &step, &cut, err))
 			return false;
 		if (cut)
 		{

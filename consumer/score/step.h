@@ -140,7 +140,8 @@ extern bool show_put(Scorer *scorer, Relation *relation, Slice key, Slice image,
 
 /* ---- change.c ----------------------------------------------------------------------------- */
 
-extern bool change_apply(Scorer *scorer, Slice body, Error *err);
+/* body: the change as it came, for the digest of what is quarantined. */
+extern bool change_apply(Scorer *scorer, const WireChange *change, Slice body, Error *err);
 /* A transaction is over: no key is held twice any more. */
 extern bool change_settle_keys(Scorer *scorer, Error *err);
 extern bool change_truncate(Scorer *scorer, uint64_t fingerprint, Error *err);
