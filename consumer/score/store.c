@@ -2,8 +2,9 @@
  * store.c -- the life of a store: create, open, commit, grow, close.
  *
  * The LMDB environment is opened with NOSYNC (a power cut may tear it: mark and snapshots, R4), NOTLS
- * (the read transaction belongs to the handle, not to a thread), NOMEMINIT and NORDAHEAD (items are
- * read at random); never WRITEMAP or MAPASYNC, with which a full disk is a SIGBUS.
+ * (the read transaction belongs to the handle, not to a thread) and NORDAHEAD (items are read at
+ * random); never WRITEMAP or MAPASYNC, with which a full disk is a SIGBUS, nor NOMEMINIT, which gains
+ * nothing (buffers are used again) and puts what the heap held, passwords perhaps, into the file.
  *
  * Every commit is one write transaction, made and ended inside store_commit(); between commits the
  * handle holds one read transaction on the last of them.  It is given back before a write transaction
@@ -297,7 +298,7 @@ env_open(Store *store, bool create)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", store->dirfd);
 	rc = env_configure(store);
 	if (rc == 0)
-		rc = mdb_env_open(store->env, path, MDB_NOSYNC | MDB_NOTLS | MDB_NOMEMINIT | MDB_NORDAHEAD, 0600);
+		rc = mdb_env_open(store->env, path, MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600);
 	if (rc == 0)
 		rc = mdb_reader_check(store->env, &dead);
 	if (rc == 0)

@@ -176,7 +176,7 @@ item_entry(Delta *delta, uint32_t relation, uint64_t hash, Slice key, uint32_t r
 	return entry;
 }
 
-ItemEntry *
+void
 delta_item_put(Delta *delta, uint32_t relation, uint64_t hash, Slice key, Slice value)
 {
 	ItemEntry *entry = item_entry(delta, relation, hash, key, (uint32_t) value.len);
@@ -186,7 +186,6 @@ delta_item_put(Delta *delta, uint32_t relation, uint64_t hash, Slice key, Slice 
 		memmove(entry->record + RECORD_HEADER_BYTES + key.len, value.data, value.len);
 	entry->value_len = (uint32_t) value.len;
 	entry->deleted = false;
-	return entry;
 }
 
 void

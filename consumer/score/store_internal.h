@@ -55,7 +55,6 @@ typedef struct ItemEntry
 	uint32_t capacity; /* room for the value in `record` */
 	bool deleted;
 	uint8_t *record;
-	const uint8_t *stored; /* where in the map it was read, if it was; only ever prefetched */
 } ItemEntry;
 
 typedef struct TableEntry
@@ -95,7 +94,7 @@ extern bool delta_empty(const Delta *delta);
 extern Slice delta_item_key(const ItemEntry *entry);
 extern Slice delta_item_value(const ItemEntry *entry);
 extern ItemEntry *delta_item_find(const Delta *delta, uint32_t relation, uint64_t hash, Slice key);
-extern ItemEntry *delta_item_put(Delta *delta, uint32_t relation, uint64_t hash, Slice key, Slice value);
+extern void delta_item_put(Delta *delta, uint32_t relation, uint64_t hash, Slice key, Slice value);
 extern void delta_item_delete(Delta *delta, uint32_t relation, uint64_t hash, Slice key);
 /* The first entry of the relation with low <= hash <= high, deleted ones too; its like follow by delta_item_like(). */
 extern ItemEntry *delta_item_seek(const Delta *delta, uint32_t relation, uint64_t low, uint64_t high);
@@ -143,8 +142,6 @@ struct Store
 	MDB_cursor *table_cursor[STORE_DBIS];
 
 	Delta delta;
-	uint64_t read_hash; /* of the item read from the map last, and where it was */
-	const uint8_t *read_at;
 	ChainItem *chain; /* scratch of item walks */
 	size_t chain_count;
 	size_t chain_capacity;

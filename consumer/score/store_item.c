@@ -18,8 +18,6 @@
 
 #define KEY_BYTES_MAX (1U << 20)
 #define VALUE_BYTES_MAX (1U << 30)
-#define PREFETCH_BYTES 4096U
-#define PREFETCH_ITEMS 4
 
 /* ---- records ---------------------------------------------------------------------------------- */
 
@@ -137,8 +135,6 @@ item_get(Store *store, uint32_t relation, uint64_t hash, Slice key, Slice *value
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		return store_mdb_error(store, rc, "could not read an item from the store", err);
 	*found = rc == 0;
-	store->read_hash = hash;
-	store->read_at = *found ? value->data : NULL;
 	return true;
 }
 
@@ -151,16 +147,10 @@ store_item_get(Store *store, uint32_t relation, Slice key, Slice *value, bool *f
 bool
 store_item_put(Store *store, uint32_t relation, Slice key, Slice value, Error *err)
 {
-	ItemEntry *entry;
-	uint64_t hash;
-
 	if (key.len == 0 || key.len > KEY_BYTES_MAX || value.len > VALUE_BYTES_MAX)
 		return error_set(err, ERR_DATA, "an item has a key of %zu bytes and a value of %zu bytes", key.len,
 						 value.len);
-	hash = key_hash(store, key);
-	entry = delta_item_put(&store->delta, relation, hash, key, value);
-	if (store->read_at != NULL && store->read_hash == hash)
-		entry->stored = store->read_at;
+	delta_item_put(&store->delta, relation, key_hash(store, key), key, value);
 	return true;
 }
 
@@ -446,31 +436,13 @@ flush_clear(MDB_cursor *cursor)
 	return mdb_cursor_del(cursor, 0);
 }
 
-/*
- * The flush copies the whole page of each item.  Asking for it some items ahead hides most of the wait for
- * memory (a fifth of the time of random changes at 10^7 items); a page that has moved since costs nothing.
- */
-static void
-flush_prefetch(const ItemEntry *entry)
-{
-	const uint8_t *page = (const uint8_t *) ((uintptr_t) entry->stored & ~(uintptr_t) (PREFETCH_BYTES - 1));
-
-	if (entry->stored != NULL)
-		for (size_t at = 0; at < PREFETCH_BYTES; at += 64)
-			__builtin_prefetch(page + at);
-}
-
 static int
 flush_entries(MDB_cursor *cursor, ItemEntry **entries, size_t count)
 {
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < count; i++)
-	{
-		if (i + PREFETCH_ITEMS < count)
-			flush_prefetch(entries[i + PREFETCH_ITEMS]);
 		rc = entries[i]->deleted ? flush_delete(cursor, entries[i]) : flush_put(cursor, entries[i]);
-	}
 	return rc;
 }
 
