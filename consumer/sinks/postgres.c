@@ -483,6 +483,7 @@ take_over(Sink *sink, SinkPosition *position, bool *found, Error *err)
 static bool
 pg_open(Sink *sink, SinkPosition *position, bool *found, Error *err)
 {
+	disconnect(sink);
 	pgbatch_reset(&sink->batch);
 	if (!connect_sink(sink, err) || !take_over(sink, position, found, err))
 	{

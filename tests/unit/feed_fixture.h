@@ -38,6 +38,7 @@ typedef struct FeedFixture
 	} while (0)
 
 static Error fixture_error;
+static uint64_t fixture_segment_bytes = 64 << 20;
 
 static inline void
 fixture_dictionary(void *context, Buffer *out)
@@ -52,7 +53,8 @@ fixture_dictionary(void *context, Buffer *out)
 static inline void
 fixture_open(FeedFixture *f)
 {
-	FeedSettings settings = {.segment_bytes = 64 << 20, .dictionary = fixture_dictionary, .context = f};
+	FeedSettings settings = {
+		.segment_bytes = fixture_segment_bytes, .dictionary = fixture_dictionary, .context = f};
 
 	memset(f, 0, sizeof(*f));
 	snprintf(f->dir, sizeof(f->dir), "/tmp/walrank-test-XXXXXX");
