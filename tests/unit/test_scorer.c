@@ -1295,6 +1295,62 @@ damaged_units_never_stop_the_scorer(void **state)
 	world_free(world);
 }
 
+static bool
+add_golden_frame(KeptUnit *kept, const char *name)
+{
+	char path[256];
+	uint8_t bytes[65536];
+	WireFrame frame;
+	size_t len;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%.*s../data/%s.bin", (int) (strrchr(__FILE__, '/') + 1 - __FILE__),
+			 __FILE__, name);
+	file = fopen(path, "rb");
+	if (file == NULL)
+		return false;
+	len = fread(bytes, 1, sizeof(bytes), file);
+	fclose(file);
+	add_part(kept, PART_FRAME, slice_make(bytes, len));
+	assert_true(wire_frame_begin(&frame, slice_make(bytes, len)));
+	kept->unit.commit_lsn = frame.head.commit_lsn;
+	kept->unit.end_lsn = frame.head.end_lsn;
+	return true;
+}
+
+/* Frames that a server's plugin really sent: all of them are understood, and say what they should. */
+static void
+golden_frames_are_understood(void **state)
+{
+	static const char *const names[] = {
+		"v1-insert",		"v1-update-full", "v1-update-default",	"v1-key-change",		 "v1-delete",
+		"v1-composite-key", "v1-types-1",	  "v1-types-2",			"v1-jsonb-without-keys", "v1-oversized",
+		"v1-keyless",		"v1-truncate",	  "v1-publication-lost"};
+	World *world = world_create(10000);
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_watch(world, OP_INSERT, "public.keyless", NULL);
+	t_watch(world, OP_INSERT, "public.pair", NULL);
+	t_watch(world, OP_INSERT, "public.typed", NULL);
+	t_commit(world);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		KeptUnit *kept = world_unit(world, UNIT_TXN);
+		const char *text;
+
+		if (!add_golden_frame(kept, names[i]))
+			fail_msg("no golden frame %s", names[i]);
+		world_play(world, kept);
+		text = world_text(world);
+		assert_null(strstr(text, "undecodable"));
+		if (strcmp(names[i], "v1-key-change") == 0)
+			assert_true(strstr(text, "delete") != NULL && strstr(text, "2.0 change") != NULL);
+		else if (strcmp(names[i], "v1-keyless") == 0)
+			assert_non_null(strstr(text, "no key"));
+	}
+	world_free(world);
+}
+
 /* FULL brings the old image, so the plugin says what changed; DEFAULT leaves that to the store. */
 static void
 both_replica_identities_tell_the_same(void **state)
@@ -1389,6 +1445,7 @@ main(void)
 		cmocka_unit_test(exactly_one_full_piece_is_the_whole_unit),
 		cmocka_unit_test(the_same_units_give_the_same_bytes_whatever_happens),
 		cmocka_unit_test(damaged_units_never_stop_the_scorer),
+		cmocka_unit_test(golden_frames_are_understood),
 		cmocka_unit_test(both_replica_identities_tell_the_same),
 		cmocka_unit_test(keys_of_any_shape_survive_forced_collisions),
 	};
