@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -75,85 +74,6 @@ assertion_failed(MDB_env *env, const char *message)
 	_exit(EXIT_RESTART);
 }
 
-/* ---- where it may live, and once -------------------------------------------------------------- */
-
-typedef struct FileSystem
-{
-	unsigned magic;
-	const char *name;
-	bool refused; /* memory maps and locks cannot be relied on */
-} FileSystem;
-
-static const FileSystem file_systems[] = {
-	{0x00006969, "NFS", true},	  {0xff534d42, "CIFS", true},	{0xfe534d42, "SMB", true},
-	{0x0000517b, "SMB", true},	  {0x65735546, "FUSE", true},	{0x01021997, "9P", true},
-	{0x00c36400, "Ceph", true},	  {0x5346414f, "AFS", true},	{0x0bd00bd0, "Lustre", true},
-	{0x01021994, "tmpfs", false}, {0x858458f6, "ramfs", false}, {0x794c7630, "overlay", false},
-};
-
-static bool
-file_system_check(int dirfd, Error *err)
-{
-	struct statfs at;
-
-	if (fstatfs(dirfd, &at) != 0)
-		return error_errno(err, "could not determine the file system of the store");
-	for (size_t i = 0; i < sizeof(file_systems) / sizeof(file_systems[0]); i++)
-	{
-		const FileSystem *kind = &file_systems[i];
-
-		if ((unsigned) at.f_type != kind->magic)
-			continue;
-		if (!kind->refused)
-		{
-			log_line(LOG_WARNING, "store is on %s and may not outlive this machine or container", kind->name);
-			return true;
-		}
-		error_set(err, ERR_REFUSE, "the store cannot be on a file system of type %s", kind->name);
-		return error_hint(err, "Memory maps and locks need a local file system, such as ext4 or XFS.");
-	}
-	return true;
-}
-
-static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
-static Store *open_stores;
-
-/* LMDB's file locks vanish when a second handle of the same process closes. */
-static bool
-register_open(Store *store, Error *err)
-{
-	struct stat st;
-	bool taken = false;
-
-	if (fstat(store->dirfd, &st) != 0)
-		return error_errno(err, "could not stat the store's directory");
-	store->device = st.st_dev;
-	store->inode = st.st_ino;
-	pthread_mutex_lock(&open_lock);
-	for (Store *other = open_stores; other != NULL; other = other->next_open)
-		taken = taken || (other->device == store->device && other->inode == store->inode);
-	if (!taken)
-	{
-		store->next_open = open_stores;
-		open_stores = store;
-	}
-	pthread_mutex_unlock(&open_lock);
-	return !taken || error_set(err, ERR_REFUSE, "the store is already open in this process");
-}
-
-static void
-unregister_open(Store *store)
-{
-	pthread_mutex_lock(&open_lock);
-	for (Store **at = &open_stores; *at != NULL; at = &(*at)->next_open)
-		if (*at == store)
-		{
-			*at = store->next_open;
-			break;
-		}
-	pthread_mutex_unlock(&open_lock);
-}
-
 /* ---- handle ----------------------------------------------------------------------------------- */
 
 static bool
@@ -167,7 +87,7 @@ store_alloc(int dirfd, const StoreSettings *settings, Store **result, Error *err
 	pthread_cond_init(&store->gate_moved, NULL);
 	delta_init(&store->delta);
 	store->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
-	if (store->dirfd >= 0 && file_system_check(store->dirfd, err) && register_open(store, err))
+	if (store->dirfd >= 0 && store_place_check(store->dirfd, err) && store_place_take(store, err))
 	{
 		*result = store;
 		return true;
@@ -199,7 +119,7 @@ store_abort(Store *store)
 	reader_close(store);
 	if (store->env != NULL)
 		mdb_env_close(store->env);
-	unregister_open(store);
+	store_place_release(store);
 	if (store->dirfd >= 0)
 		close(store->dirfd);
 	delta_free(&store->delta);
@@ -514,58 +434,6 @@ store_pending(const Store *store)
 }
 
 /* ---- header and position ---------------------------------------------------------------------- */
-/*
- * header:    0  u32  format (stays first in every format)     position:  0  u64  seq
- *            4  16   stream_id                                           8  u64  total
- *           20  u32  engine                                             16  u32  part
- *           24  u64  libm
- */
-
-Slice
-store_header_encode(const StoreHeader *header, uint8_t bytes[64])
-{
-	memcpy(bytes, &header->format, 4);
-	memcpy(bytes + 4, header->stream_id.bytes, 16);
-	memcpy(bytes + 20, &header->engine, 4);
-	memcpy(bytes + 24, &header->libm, 8);
-	return slice_make(bytes, 32);
-}
-
-bool
-store_header_decode(Slice bytes, StoreHeader *header)
-{
-	memset(header, 0, sizeof(*header));
-	if (bytes.len < 4)
-		return false;
-	memcpy(&header->format, bytes.data, 4);
-	if (bytes.len < 32)
-		return header->format != STORE_FORMAT;
-	memcpy(header->stream_id.bytes, bytes.data + 4, 16);
-	memcpy(&header->engine, bytes.data + 20, 4);
-	memcpy(&header->libm, bytes.data + 24, 8);
-	return true;
-}
-
-Slice
-store_position_encode(StorePosition position, uint8_t bytes[64])
-{
-	memcpy(bytes, &position.seq, 8);
-	memcpy(bytes + 8, &position.total, 8);
-	memcpy(bytes + 16, &position.part, 4);
-	return slice_make(bytes, 20);
-}
-
-bool
-store_position_decode(Slice bytes, StorePosition *position)
-{
-	memset(position, 0, sizeof(*position));
-	if (bytes.len != 20)
-		return false;
-	memcpy(&position->seq, bytes.data, 8);
-	memcpy(&position->total, bytes.data + 8, 8);
-	memcpy(&position->part, bytes.data + 16, 4);
-	return true;
-}
 
 const StoreHeader *
 store_header(const Store *store)
@@ -593,36 +461,6 @@ void
 store_set_position(Store *store, StorePosition position)
 {
 	store->position = position;
-}
-
-/* A piece of a unit needs the whole unit to be there. */
-bool
-store_position_within(StorePosition position, uint64_t last_seq)
-{
-	return position.seq < last_seq || (position.seq == last_seq && position.part == 0);
-}
-
-bool
-store_header_fits(const StoreHeader *header, const StreamId *stream_id, const char *name, Error *err)
-{
-	char ours[STREAM_ID_TEXT_BYTES];
-	char theirs[STREAM_ID_TEXT_BYTES];
-
-	if (header->format != STORE_FORMAT)
-	{
-		error_set(err, ERR_REFUSE, "store file \"%s\" has format %u, this version knows %u", name,
-				  header->format, STORE_FORMAT);
-		return error_hint(err, "It was written by another version of walrankd: start that version.");
-	}
-	if (stream_id_equal(&header->stream_id, stream_id))
-		return true;
-	stream_id_text(stream_id, ours);
-	stream_id_text(&header->stream_id, theirs);
-	error_set(err, ERR_REFUSE, "store file \"%s\" belongs to stream %s, the journal to %s", name, theirs,
-			  ours);
-	return error_hint(err,
-					  "Journal, store and feed of one state directory belong together: put back the one that "
-					  "was exchanged.");
 }
 
 /* ---- create, open, close ---------------------------------------------------------------------- */

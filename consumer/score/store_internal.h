@@ -9,7 +9,9 @@
  *	store_delta.c     pending writes
  *	store_item.c      items: fixed-size keys, chains
  *	store_table.c     small ordered tables
+ *	store_head.c      header and position
  *	store_mark.c      the mark beside the file
+ *	store_place.c     file system, one handle per process
  *	store_snapshot.c  copies, and which one replaces a lost store
  */
 #ifndef WALRANK_STORE_INTERNAL_H
@@ -166,6 +168,10 @@ extern bool store_mdb_error(Store *store, int rc, const char *what, Error *err);
 /* The read transaction on the last commit, begun if need be. */
 extern bool store_reader(Store *store, Error *err);
 extern bool store_live_sync(Store *store, Error *err);
+/* Refuses file systems whose maps and locks cannot be relied on. */
+extern bool store_place_check(int dirfd, Error *err);
+extern bool store_place_take(Store *store, Error *err);
+extern void store_place_release(Store *store);
 extern int store_items_flush(Store *store, MDB_txn *txn);
 extern int store_tables_flush(Store *store, MDB_txn *txn);
 extern const char *store_table_name(int table);
