@@ -47,8 +47,16 @@ key_column_fill(PgKeyColumn *key, const FeedColumn *column)
 	bool clash = false;
 
 	for (int i = 0; type_columns[i].type != NULL; i++)
-		if (strcmp(type_columns[i].type, type) == 0)
+	{
+		const size_t len = strlen(type_columns[i].type);
+
+		if (strncmp(type_columns[i].type, type, len) != 0)
+			continue;
+		if (type[len] == '\0')
 			type = type_columns[i].column;
+		else if (type[len] == '[')
+			type = "text";
+	}
 	for (int i = 0; own_columns[i] != NULL; i++)
 		clash = clash || strcmp(own_columns[i], column->name) == 0;
 	key->source = xstrdup(column->name);

@@ -463,12 +463,12 @@ sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_i
 	if (!config->type->create(config->name, config->options, stream_id, state_dir, &runner->sink, err))
 	{
 		runner_free(runner);
-		return error_wrap(err, "sink \"%s\"", config->name);
+		return false;
 	}
 	errno = pthread_create(&runner->thread, NULL, run, runner);
 	if (errno != 0)
 	{
-		error_errno(err, "sink \"%s\": could not start its thread", config->name);
+		error_errno(err, "could not start its thread");
 		err->class = ERR_RETRY;
 		runner_free(runner);
 		return false;

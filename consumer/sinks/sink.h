@@ -22,7 +22,7 @@ typedef struct SinkPosition
 	uint32_t part;
 	Lsn end_lsn;
 	uint64_t applied, filtered, parked, quarantined;
-	uint64_t total_start;	 /* the stream's total where the sink began */
+	uint64_t total_start;	/* the stream's total where the sink began */
 	int64_t commit_time_us; /* newest commit applied; since 1970, for lag */
 } SinkPosition;
 
@@ -40,12 +40,14 @@ typedef struct SinkType
 	const OptionDef *options;
 	size_t options_bytes;
 	/* Borrow options (filled in from the configuration section) for the sink's life. */
-	bool (*create)(const char *sink_name, const void *options, const StreamId *stream_id, const char *state_dir, Sink **sink, Error *err);
+	bool (*create)(const char *sink_name, const void *options, const StreamId *stream_id,
+				   const char *state_dir, Sink **sink, Error *err);
 	/* K1: connect, fence, then read the checkpoint. *found = false when there is none and the sink is empty.
 	 * Another stream's checkpoint is ERR_REFUSE, and nothing has been touched then. */
 	bool (*open)(Sink *sink, SinkPosition *position, bool *found, Error *err);
 	/* One output record of a batch; may only be gathered in memory. */
-	bool (*apply)(Sink *sink, const FeedReader *reader, const RecordHeader *header, const RecordEntry *entry, SinkFate *fate, Error *err);
+	bool (*apply)(Sink *sink, const FeedReader *reader, const RecordHeader *header, const RecordEntry *entry,
+				  SinkFate *fate, Error *err);
 	/* Effect and checkpoint, atomically. position: to be written; owner_epoch as opened.  Records that can never be
 	 * applied are written to the sink's quarantine in the same step and move from applied to quarantined in it. */
 	bool (*commit)(Sink *sink, SinkPosition *position, Error *err);
@@ -92,11 +94,13 @@ typedef struct SinkStatus
 	SinkState state;
 	SinkPosition position;
 	uint64_t batches, retries, errors;
-	ErrorClass reason; /* of the last error. SINK_STOPPED by ERR_DISK: the daemon must stop; by ERR_RESTART: exit 75 */
-	char note[512];	   /* its message and hint; empty while all is well */
+	ErrorClass
+		reason; /* of the last error. SINK_STOPPED by ERR_DISK: the daemon must stop; by ERR_RESTART: exit 75 */
+	char note[512]; /* its message and hint; empty while all is well */
 } SinkStatus;
 
-extern bool sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_id, const char *state_dir, SinkRunner **runner, Error *err);
+extern bool sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_id,
+							  const char *state_dir, SinkRunner **runner, Error *err);
 extern void sink_runner_status(SinkRunner *runner, SinkStatus *status);
 /* Applies what is there up to the feed's durable end, commits, then ends; at most timeout. */
 extern void sink_runner_drain(SinkRunner *runner, int64_t timeout_us);
@@ -106,10 +110,12 @@ extern void sink_runner_destroy(SinkRunner *runner);
 /* ---- tools: the daemon is stopped, or only looked at ------------------------------------------- */
 
 /* The checkpoint as it is, without fencing the writer. */
-extern bool sink_read(const SinkConfig *config, const StreamId *stream_id, const char *state_dir, SinkPosition *position, bool *found, Error *err);
+extern bool sink_read(const SinkConfig *config, const StreamId *stream_id, const char *state_dir,
+					  SinkPosition *position, bool *found, Error *err);
 /* Lowers the checkpoint to just before unit from_seq, begins its counters there and takes a new owner_epoch.  The feed must
  * still hold the unit; it is read through feed_or_null, or else in its directory while no daemon runs. ERR_CONFIG when the
  * sink is not that far, or the feed does not reach back. */
-extern bool sink_replay(const SinkConfig *config, const StreamId *stream_id, const char *state_dir, Feed *feed_or_null, int feed_dirfd, uint64_t from_seq, Error *err);
+extern bool sink_replay(const SinkConfig *config, const StreamId *stream_id, const char *state_dir,
+						Feed *feed_or_null, int feed_dirfd, uint64_t from_seq, Error *err);
 
 #endif /* WALRANK_SINK_H */

@@ -286,7 +286,7 @@ a_composite_key_is_an_object_in_column_order(void **state)
 	buffer_free(&key);
 }
 
-/* Not a limit, but a change that makes lines three times dearer should not go unseen. */
+/* Not a limit, but the cost is printed: a change that makes lines dearer should not go unseen. */
 static void
 lines_of_a_kilobyte_are_written_fast(void **state)
 {
@@ -317,14 +317,14 @@ lines_of_a_kilobyte_are_written_fast(void **state)
 
 		MUST(record_next(&record, &entry, &done, &err) && !done);
 	}
-	start = clock_monotonic_us();
+	start = clock_us(CLOCK_PROCESS_CPUTIME_ID);
 	for (int i = 0; i < rounds; i++)
 	{
 		buffer_reset(&lines);
 		assert_true(ndjson_write(writer, &lines, reader, &record.header, &entry, &err));
 	}
-	print_message("%zu bytes a line, %.2f us each\n", lines.len,
-				  (double) (clock_monotonic_us() - start) / rounds);
+	print_message("%zu bytes a line, %.2f us of CPU each\n", lines.len,
+				  (double) (clock_us(CLOCK_PROCESS_CPUTIME_ID) - start) / rounds);
 	assert_in_range(lines.len, 900, 1200);
 	feed_reader_close(reader);
 	buffer_free(&inner);

@@ -409,7 +409,7 @@ a_sink_that_cannot_be_made_fails_at_start(void **state)
 	strcpy(path, "hots=x");
 	assert_false(sink_runner_start(&config, f.feed, &f.stream, f.dir, &none, &err));
 	assert_int_equal(err.class, ERR_CONFIG);
-	assert_non_null(strstr(err.message, "sink \"out\""));
+	assert_non_null(strstr(err.hint, "as for psql"));
 }
 
 static bool
