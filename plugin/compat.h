@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 #include "replication/logical.h"
+#include "replication/origin.h"
 #include "replication/output_plugin.h"
 #include "replication/reorderbuffer.h"
 
@@ -20,6 +21,9 @@
 #include "varatt.h"
 #endif
 
+/* Of utils/pg_locale.h, which before 19 wants ICU's headers although the server's do not bring them. */
+extern PGDLLIMPORT char *locale_monetary;
+
 /* 17 dropped the buffer around a change's tuple. */
 #if PG_VERSION_NUM >= 170000
 #define compat_tuple(t) (t)
@@ -29,9 +33,11 @@
 
 #if PG_VERSION_NUM >= 190000
 #define compat_commit_time(txn) ((txn)->commit_time)
+#define COMPAT_INVALID_ORIGIN InvalidReplOriginId
 typedef ReplOriginId CompatOriginId;
 #else
 #define compat_commit_time(txn) ((txn)->xact_time.commit_time)
+#define COMPAT_INVALID_ORIGIN InvalidRepOriginId
 typedef RepOriginId CompatOriginId;
 #endif
 

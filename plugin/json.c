@@ -206,7 +206,7 @@ put_base64(StringInfo out, Slice s)
 
 	appendStringInfoChar(out, '"');
 	enlargeStringInfo(out, room);
-	len = pg_b64_encode((const char *) s.data, (int) s.len, out->data + out->len, room);
+	len = pg_b64_encode((const void *) s.data, (int) s.len, out->data + out->len, room);
 	out->len += Max(len, 0);
 	appendStringInfoChar(out, '"');
 }

@@ -10,7 +10,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "replication/origin.h"
 #include "replication/walsender.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -97,7 +96,7 @@ filter_origin(LogicalDecodingContext *ctx, CompatOriginId origin)
 {
 	Plugin *plugin = ctx->output_plugin_private;
 
-	return plugin->options.only_local && origin != InvalidRepOriginId;
+	return plugin->options.only_local && origin != COMPAT_INVALID_ORIGIN;
 }
 
 static bool

@@ -8,6 +8,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 
+#include "compat.h"
 #include "encode.h"
 
 EXPORT_FUNCTION(walrank_encode);
