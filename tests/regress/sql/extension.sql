@@ -47,13 +47,16 @@ ALTER PUBLICATION walrank_config DROP TABLE walrank.control;
 SELECT walrank.setup();
 SELECT count(*) FROM pg_publication_tables WHERE pubname = 'walrank_config';
 -- setup_refuses_what_is_not_ours
+CREATE ROLE regress_walrank_other SUPERUSER;
 DROP PUBLICATION walrank;
 CREATE PUBLICATION walrank FOR ALL TABLES;
+ALTER PUBLICATION walrank OWNER TO regress_walrank_other;
 SELECT walrank.setup();
 ALTER PUBLICATION walrank OWNER TO walrank_admin;
 SET client_min_messages = error;
 ALTER PUBLICATION walrank OWNER TO CURRENT_USER;
 DROP PUBLICATION walrank;
+DROP ROLE regress_walrank_other;
 CREATE PUBLICATION walrank WITH (publish = 'insert');
 ALTER PUBLICATION walrank OWNER TO walrank_admin;
 RESET client_min_messages;

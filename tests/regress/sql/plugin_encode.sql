@@ -41,9 +41,9 @@ COPY (SELECT length(enc(i)) > 100 FROM item i) TO STDOUT;
 
 -- parallel_queries_encode_composites_too
 ALTER FUNCTION enc(record) PARALLEL SAFE;
-SET force_parallel_mode = on;
+SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT count(DISTINCT enc(i)) FROM item i;
-RESET force_parallel_mode;
+SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 
 -- records_that_are_no_rows_of_a_table_are_refused
 SELECT enc(ROW(1, 2));

@@ -77,7 +77,7 @@ CREATE TABLE others (id int PRIMARY KEY, iv interval, ti time, tz timetz, mo mon
 INSERT INTO others VALUES (1, '1 year 2 mons -3 days 04:05:06.789', '12:34:56.789', '12:34:56+05:30', 12.34, '10.0.0.0/8', '(0.1,1e300)',
 	'[2020-01-01 00:00:00+00,infinity)', '{[1,3),[5,6)}', '(1,"a ""b""",2020-01-01 00:00:00+00)',
 	ARRAY['(1,x,)']::pair[], '{{1,2},{3,4}}', '{{a,NULL},{"c,d",""}}', 'fat:1A cat', '10101', 'pg_class', 'text', 42, '((0,0),(0.1,1))',
-	'$.a ? (@ > 1)', '0/16B3748', '{1 day}');
+	'$.a ? (@ > 1)', '16B37480/16B37488', '{1 day}');
 SELECT * FROM changes('walrank_types');
 
 -- key_types

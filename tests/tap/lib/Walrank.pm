@@ -48,7 +48,7 @@ sub source
 		$conf .= "extension_destdir = '$stage'\n";
 	}
 	# init sets the role's own list where the server knows the setting; tests that do without init need it here
-	$conf .= "output_plugin_libraries = pgoutput, test_decoding, walrank\n"
+	$conf .= "output_plugin_libraries = 'pgoutput, test_decoding, walrank'\n"
 	  if $o{allow} && knows_setting('output_plugin_libraries');
 	$conf .= $o{conf} // '';
 	$node->append_conf('postgresql.conf', $conf);
