@@ -25,7 +25,10 @@ struct Feed
 {
 	SegLog *log;
 	_Atomic uint64_t durable; /* of the journal */
-	uint8_t last_type;		  /* while opening: of the last record kept, 0 = not seen */
+	/* while opening */
+	uint8_t last_type; /* of the last record kept, 0 = not seen */
+	uint64_t store_seq;
+	uint32_t store_part;
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	_Atomic uint64_t events; /* flushes, moves of the mark, wakes */
@@ -110,6 +113,20 @@ record_seen(void *context, SegPosition at, uint8_t type, bool first, bool last, 
 	((Feed *) context)->last_type = type;
 }
 
+/* Both must have cut the last unit alike: into as many pieces, or not at all. */
+static bool
+accept(void *context, Error *err)
+{
+	const Feed *feed = context;
+	bool in_unit = feed->store_part > 0;
+
+	if (feed->last_type != (in_unit ? FEED_LAST : FEED_PIECE))
+		return true;
+	return error_set(err, ERR_REFUSE,
+					 "the feed's record of unit %llu is not of as many pieces as the store's",
+					 (unsigned long long) feed->store_seq + in_unit);
+}
+
 static bool
 refuse_hint(Error *err)
 {
@@ -128,7 +145,8 @@ feed_open(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t 
 {
 	SegSettings log = log_settings(settings);
 	Feed *feed = feed_alloc();
-	SegScan scan = {.preamble_seen = dictionary_seen, .record_seen = record_seen, .context = feed};
+	SegScan scan = {
+		.preamble_seen = dictionary_seen, .record_seen = record_seen, .accept = accept, .context = feed};
 	/* whole units up to store_seq, however many pieces the last one has; or some pieces of the next */
 	SegPosition least = {store_seq, 0};
 	SegPosition most = {store_seq, UINT32_MAX};
@@ -136,21 +154,15 @@ feed_open(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t 
 	*result = NULL;
 	if (store_part > 0)
 		least = most = (SegPosition){store_seq + 1, store_part - 1};
+	feed->store_seq = store_seq;
+	feed->store_part = store_part;
 	if (!seglog_open_cut(dirfd, &log, &scan, least, most, &feed->log, err))
-		refuse_hint(err);
-	else if (feed->last_type == (store_part > 0 ? FEED_LAST : FEED_PIECE))
 	{
-		error_set(err, ERR_REFUSE, "the feed's record of unit %llu is not of as many pieces as the store's",
-				  (unsigned long long) (store_part > 0 ? store_seq + 1 : store_seq));
-		refuse_hint(err);
+		feed_close(feed);
+		return refuse_hint(err);
 	}
-	else
-	{
-		*result = feed;
-		return true;
-	}
-	feed_close(feed);
-	return false;
+	*result = feed;
+	return true;
 }
 
 /* ---- writer ----------------------------------------------------------------------------------- */

@@ -442,6 +442,7 @@ seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, Seg
 	/* all are synced: what a killed process left in the cache must be on disk before a snapshot counts on it */
 	ok = recovery_load(&recovery, &settings->stream_id, err) &&
 		 cut_find(&recovery, least, most, scan, &keep, &end, err) && check_heads(&recovery, keep, err) &&
+		 (scan->accept == NULL || scan->accept(scan->context, err)) &&
 		 apply(log, &recovery, 0, keep, &end, err);
 	recovery_free(&recovery);
 	if (!ok)

@@ -55,6 +55,8 @@ typedef struct SegScan
 {
 	void (*preamble_seen)(void *context, Slice payload);
 	void (*record_seen)(void *context, SegPosition at, uint8_t type, bool first, bool last, Slice payload);
+	/* seglog_open_cut only, may be NULL: a last word before anything is touched */
+	bool (*accept)(void *context, Error *err);
 	void *context;
 } SegScan;
 

@@ -1,0 +1,194 @@
+/*
+ * fuzz_journal.c -- arbitrary bytes as journal segments: open, verify and read answer, and never crash.
+ *
+ * The first byte chooses what is done with the rest: raw bytes as the only segment; a good segment with bytes
+ * changed, cut or appended; or payloads under headers whose CRC fits, so that what stands behind the CRC is reached.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "journal/journal.h"
+#include "journal/journal_private.h"
+#include "journal/segment.h"
+
+static int dir = -1;
+static const JournalIdentity identity = {.stream_id = {{1}}, .start_lsn = 0x100, .complete = true};
+static const JournalSettings settings = {.segment_bytes = 4096};
+static Buffer good[2]; /* a sound journal of two segments */
+
+static void
+put_file(const char *name, const uint8_t *data, size_t len)
+{
+	int fd = openat(dir, name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+
+	if (fd < 0 || write(fd, data, len) != (ssize_t) len)
+		abort();
+	close(fd);
+}
+
+static void
+get_file(const char *name, Buffer *out)
+{
+	int fd = openat(dir, name, O_RDONLY);
+
+	if (fd < 0)
+		abort();
+	out->len = (size_t) read(fd, buffer_reserve(out, 65536), 65536);
+	close(fd);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	static char path[] = "/dev/shm/walrank-fuzz-XXXXXX";
+	Journal *journal;
+	Error err;
+
+	log_init(LOG_FATAL, false);
+	if (mkdtemp(path) == NULL || (dir = open(path, O_RDONLY | O_DIRECTORY)) < 0 ||
+		!journal_identity_write(dir, &identity, &err) ||
+		!journal_create(dir, &settings, &identity, &journal, &err))
+		abort();
+	for (uint64_t seq = 1; seq <= 30; seq++)
+	{
+		Unit unit = {.kind = UNIT_TXN, .end_lsn = 0x100 + seq};
+
+		if (!journal_append(journal, &unit, PART_FRAME, slice_string("a frame of some bytes"), false, &err))
+			abort();
+	}
+	journal_close(journal);
+	get_file("0000000001.seg", &good[0]);
+	get_file("0000000002.seg", &good[1]);
+	return 0;
+}
+
+static void
+read_all(JournalReader *reader)
+{
+	JournalEvent event;
+	PartType type;
+	Slice bytes;
+	Unit unit;
+	Error err;
+	volatile uint8_t sink = 0;
+
+	for (int i = 0; i < 100000; i++)
+	{
+		event = journal_reader_next(reader, &unit, &type, &bytes, &err);
+		if (event == JOURNAL_NOTHING || event == JOURNAL_ERROR)
+			break;
+		if ((event == JOURNAL_PART || event == JOURNAL_RELATION) && bytes.len > 0)
+			sink = (uint8_t) (sink + bytes.data[0] + bytes.data[bytes.len - 1]);
+	}
+	journal_reader_close(reader);
+}
+
+/* Records with sound headers and the input's types, flags and payloads: 4 bytes of plan, then the payload. */
+static void
+forge(const uint8_t *data, size_t size, Buffer *out)
+{
+	SegmentHeader header = {.stream_id = identity.stream_id, .number = 1};
+	uint32_t seed = segment_seed(&header.stream_id, JOURNAL_MAGIC, 1);
+	SegPosition at = {0, 0};
+	uint32_t index = 0;
+	bool preamble = true;
+
+	segment_header_put(out, JOURNAL_MAGIC, &header, slice_make(NULL, 0));
+	while (size >= 4)
+	{
+		size_t len = (size_t) data[1] | (size_t) (data[2] & 3) << 8;
+		bool last = data[3] & 1;
+		size_t start = out->len;
+		uint8_t flags = (uint8_t) ((index == 0 ? SEGMENT_FIRST : 0) | (last ? SEGMENT_LAST : 0));
+
+		if (len > size - 4)
+			len = size - 4;
+		if (index == 0 && !preamble)
+			at.seq++;
+		segment_record_begin(buffer_reserve(out, SEGMENT_RECORD_BYTES), JOURNAL_MAGIC,
+							 preamble		  ? SEGMENT_PREAMBLE
+							 : data[0] == 255 ? 1
+											  : data[0],
+							 at, index);
+		out->len += SEGMENT_RECORD_BYTES;
+		buffer_append(out, data + 4, len);
+		segment_record_seal(out->data + start, len, preamble ? SEGMENT_FIRST | SEGMENT_LAST : flags, seed,
+							start);
+		index = preamble || last ? 0 : index + 1;
+		preamble = false;
+		data += 4 + len;
+		size -= 4 + len;
+	}
+}
+
+static void
+damage(const uint8_t *data, size_t size, Buffer *out)
+{
+	buffer_append_slice(out, buffer_slice(&good[1]));
+	while (size >= 3)
+	{
+		size_t at = ((size_t) data[0] | (size_t) data[1] << 8) % (out->len + 1);
+
+		if (at == out->len)
+			buffer_append_byte(out, data[2]);
+		else if (data[2] == 0)
+			out->len = at;
+		else
+			out->data[at] ^= data[2];
+		data += 3;
+		size -= 3;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	bool two = size > 0 && data[0] % 3 == 1;
+	JournalVerify report;
+	JournalReader *reader;
+	Journal *journal;
+	Buffer bytes = {0};
+	Error err;
+
+	if (size == 0)
+		return 0;
+	if (data[0] % 3 == 0)
+		buffer_append(&bytes, data + 1, size - 1);
+	else if (two)
+		damage(data + 1, size - 1, &bytes);
+	else
+		forge(data + 1, size - 1, &bytes);
+	for (int i = 1; i < 4; i++)
+	{
+		char name[SEGMENT_NAME_BYTES];
+
+		segment_name((uint32_t) i, name);
+		unlinkat(dir, name, 0);
+	}
+	if (two)
+		put_file("0000000001.seg", good[0].data, good[0].len);
+	put_file(two ? "0000000002.seg" : "0000000001.seg", bytes.data, bytes.len);
+	buffer_free(&bytes);
+
+	journal_verify(dir, &report, &err);
+	if (journal_reader_open_dir(dir, 1, &reader, &err))
+		read_all(reader);
+	if (!journal_open(dir, &settings, &journal, &err))
+		return 0;
+	/* what opens also reads, and takes another unit */
+	{
+		Unit unit = {.kind = UNIT_TIMER};
+
+		if (!journal_append(journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, &err))
+			abort();
+	}
+	if (journal_reader_open(journal, journal_first_seq(journal), &reader, &err))
+		read_all(reader);
+	journal_close(journal);
+	return 0;
+}
