@@ -221,13 +221,13 @@ count_attribute(Image *image, size_t offset, bool changed)
 	image->count++;
 }
 
-/* A stored attribute that the change does not have: a removed key, or nothing to tell. */
+/* A stored attribute that the change does not have: a removed key, or a column whose value became an object. */
 static void
 leave_stored(Walk *walk)
 {
 	if (walk->next.state == STATE_UNCHANGED_TOAST)
 		walk->placeholder = (int) walk->next.column;
-	else if (walk->next.has_key)
+	else
 		put_attribute(&walk->image->removed, &walk->next, walk->next.column, STATE_REMOVED);
 	skip_stored(walk);
 }

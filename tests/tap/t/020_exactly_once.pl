@@ -37,7 +37,8 @@ $source->safe_psql('postgres', q{
 	INSERT INTO item_full SELECT * FROM item_default;
 });
 
-my $d = daemon_new($source, postgres => $search);
+# commits of the store are frequent, so that kills meet them as well
+my $d = daemon_new($source, postgres => $search, conf => "[store]\ncommit_time = 150ms\n");
 $d->init;
 $source->safe_psql('postgres', q{
 	SELECT walrank.watch('ledger');
@@ -54,7 +55,7 @@ poll('score tables', sub {
 $search->safe_psql('postgres', q{
 	CREATE TABLE history (n bigserial, tab text, id bigint, ranking text, seq bigint);
 	CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS
-		$$ BEGIN INSERT INTO history (tab, id, ranking, seq) VALUES (TG_TABLE_NAME, NEW.id, NEW.ranking, NEW.seq); RETURN NULL; END $$;
+		$$ BEGIN INSERT INTO public.history (tab, id, ranking, seq) VALUES (TG_TABLE_NAME, NEW.id, NEW.ranking, NEW.seq); RETURN NULL; END $$;
 	CREATE TRIGGER witness AFTER INSERT OR UPDATE ON walrank_out.score_item_default FOR EACH ROW EXECUTE FUNCTION witness();
 	CREATE TRIGGER witness AFTER INSERT OR UPDATE ON walrank_out.score_item_full FOR EACH ROW EXECUTE FUNCTION witness();
 });
@@ -86,7 +87,8 @@ if ($writer == 0)
 {
 	open STDOUT, '>', '/dev/null';
 	open STDERR, '>', '/dev/null';
-	while (!-e $stop)
+	my $end = time + ($full ? 900 : 240);
+	while (!-e $stop && time < $end && getppid != 1)
 	{
 		system('pgbench', '-n', '-c', 4, '-j', 2, '-T', 2, '-R', 120, '-h', $source->host, '-p', $source->port, '-f', $script, 'postgres');
 		sleep 0.05;
@@ -94,6 +96,8 @@ if ($writer == 0)
 	require POSIX;
 	POSIX::_exit(0);
 }
+
+END { if ($writer) { local $?; kill 'TERM', $writer } }
 
 # ---- kills ------------------------------------------------------------------------------------------
 my %stop_at = map { int($kills * ($_ + 0.5) / $stops) => 1 } 0 .. $stops - 1;
