@@ -96,6 +96,7 @@ backfills_main(void *arg)
 	Backfills *backfills = arg;
 	char relation[sizeof(backfills->status.relation)];
 
+	pthread_setname_np(pthread_self(), "backfill");
 	for (;;)
 	{
 		pthread_mutex_lock(&backfills->lock);

@@ -36,17 +36,17 @@ static const OptionDef source_options[] = {
 	 .help = "a larger value is sent as its size only"},
 	{"part_changes", OPT_INT, AT(ConfigSource, part_changes), "10000", 1, 1000000,
 	 .help = "a larger transaction is scored in pieces of so many changes"},
-	{NULL}};
+	{.name = NULL}};
 
 static const OptionDef state_options[] = {{"directory", OPT_STRING, AT(ConfigState, directory),
 										   "/var/lib/walrank",
 										   .help = "journal, store and feed live below it; mode 0700"},
-										  {NULL}};
+										  {.name = NULL}};
 
 static const OptionDef journal_options[] = {{"segment_size", OPT_BYTES, AT(ConfigJournal, segment_bytes),
 											 "64MB", 65536, INT64_C(4) << 30,
 											 .help = "size of one journal file"},
-											{NULL}};
+											{.name = NULL}};
 
 static const OptionDef store_options[] = {
 	{"map_size", OPT_BYTES, AT(ConfigStore, map_bytes), "1GB", 1 << 20, INT64_C(1) << 44,
@@ -62,35 +62,35 @@ static const OptionDef store_options[] = {
 	 .help = "the store commits at least this often"},
 	{"commit_changes", OPT_INT, AT(ConfigStore, commit_changes), "10000", 1, 10000000, .reloadable = true,
 	 .help = "and after so many item changes"},
-	{NULL}};
+	{.name = NULL}};
 
 static const OptionDef feed_options[] = {{"segment_size", OPT_BYTES, AT(ConfigFeed, segment_bytes), "64MB",
 										  65536, INT64_C(4) << 30, .help = "size of one feed file"},
 										 {"retain", OPT_MS, AT(ConfigFeed, retain_ms), "24h", 0,
 										  INT64_C(31536000000), .reloadable = true,
 										  .help = "kept at least so long, beyond the slowest sink"},
-										 {NULL}};
+										 {.name = NULL}};
 
 static const OptionDef daemon_options[] = {
 	{"shutdown_timeout", OPT_MS, AT(ConfigDaemon, shutdown_timeout_ms), "30s", 1000, 3600000,
 	 .reloadable = true, .help = "a stop drains the sinks for at most this long"},
 	{"beat_interval", OPT_MS, AT(ConfigDaemon, beat_interval_ms), "10s", 1000, 30000, .reloadable = true,
 	 .help = "how often the control row's beat goes through the stream"},
-	{NULL}};
+	{.name = NULL}};
 
 static const OptionDef log_options[] = {
 	{"level", OPT_ENUM, AT(ConfigLog, level), "info", .choices = log_levels, .reloadable = true,
 	 .help = "what is said at least"},
 	{"format", OPT_ENUM, AT(ConfigLog, format), "text", .choices = log_formats, .reloadable = true,
 	 .help = "shape of the lines"},
-	{NULL}};
+	{.name = NULL}};
 
 /* Keys every sink has. */
 static const OptionDef sink_options[] = {{"flush_interval", OPT_MS, AT(SinkConfig, flush_interval_ms),
 										  "100ms", 1, 60000, .help = "a batch waits at most this long"},
 										 {"flush_rows", OPT_INT, AT(SinkConfig, flush_rows), "10000", 1,
 										  1000000, .help = "or until it has so many records"},
-										 {NULL}};
+										 {.name = NULL}};
 
 typedef struct Section
 {
@@ -106,7 +106,7 @@ static const Section sections[] = {{"source", source_options, AT(Config, source)
 								   {"feed", feed_options, AT(Config, feed)},
 								   {"daemon", daemon_options, AT(Config, daemon)},
 								   {"log", log_options, AT(Config, log)},
-								   {NULL}};
+								   {.name = NULL}};
 
 /* ---- the text, as entries ------------------------------------------------------------------- */
 

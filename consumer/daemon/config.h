@@ -79,6 +79,7 @@ typedef struct Config
 /* file may be NULL: defaults and overrides alone. overrides: "section.key=value" texts ("sink NAME.key=value"). */
 extern bool config_read(const char *file, const char *const *overrides, int noverrides, Config **config,
 						Error *err);
+/* The name tools know it by. */
 static inline bool
 config_load(const char *file, const char *const *overrides, int noverrides, Config **config, Error *err)
 {

@@ -113,6 +113,7 @@ sync_main(void *arg)
 	Daemon *daemon = arg;
 	Error err;
 
+	pthread_setname_np(pthread_self(), "journal sync");
 	while (!atomic_load(&daemon->sync_stop))
 	{
 		uint64_t seq;
@@ -136,6 +137,7 @@ receiver_main(void *arg)
 	Daemon *daemon = arg;
 	Error err;
 
+	pthread_setname_np(pthread_self(), "receiver");
 	if (!receiver_run(daemon->parts.receiver, &err))
 		thread_failed(daemon, &err);
 	return NULL;
@@ -272,7 +274,7 @@ show_life(Daemon *daemon)
 static bool
 serve(Daemon *daemon, Error *err)
 {
-	StatusInput input = {&daemon->parts, daemon->started_us, ""};
+	StatusInput input = {&daemon->parts, daemon->started_us};
 
 	for (;;)
 	{

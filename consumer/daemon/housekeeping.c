@@ -183,6 +183,7 @@ housekeeping_main(void *arg)
 	Housekeeping *housekeeping = arg;
 	Error err;
 
+	pthread_setname_np(pthread_self(), "housekeeping");
 	while (!atomic_load(&housekeeping->stop))
 	{
 		uint64_t version = scorer_thread_view(housekeeping->parts.scorer, &housekeeping->view);

@@ -342,6 +342,7 @@ scorer_main(void *arg)
 	Error err;
 	StorePosition position = store_position(thread->state->store);
 
+	pthread_setname_np(pthread_self(), "scorer");
 	thread->commit_us = thread->flush_us = clock_monotonic_us();
 	if (!journal_reader_open(thread->state->journal, position.seq + 1, &thread->reader, &err) ||
 		!score_journal(thread, &err))
@@ -393,6 +394,7 @@ snapshot_main(void *arg)
 	Error err;
 	uint64_t seq;
 
+	pthread_setname_np(pthread_self(), "snapshot");
 	while (wait_for_turn(thread))
 	{
 		if (store_snapshot(thread->state->store, &seq, &err))

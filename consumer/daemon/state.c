@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "rules.h"
 
-#define SYNC_WAIT_US INT64_C(30000000)
 
 static bool
 open_below(const char *directory, const char *name, bool create, int *fd, Error *err)
@@ -295,7 +294,8 @@ void
 state_abandon(State *state)
 {
 	/* the lock goes last: nobody may come in while we still hold a file */
-	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd, &state->lockfd};
+	int *fds[] = {&state->journal_dirfd, &state->store_dirfd, &state->feed_dirfd, &state->dirfd,
+				  &state->lockfd};
 
 	if (state->store != NULL)
 		store_abort(state->store);

@@ -310,7 +310,7 @@ status_document(const StatusInput *input, Buffer *out)
 	red = out->len;
 	reasons(input, &receiver, view, out);
 	text(out, "status", out->len - red == strlen(",\"red\":[]") ? "green" : "red");
-	text(out, "last_error", input->last_error);
+	text(out, "last_error", receiver.error[0] != '\0' ? receiver.error : filling.error);
 	buffer_printf(out, "}\n");
 	free(view);
 }

@@ -14,7 +14,6 @@ typedef struct StatusInput
 {
 	const HousekeepingParts *parts;
 	int64_t started_us; /* wall clock */
-	const char *last_error;
 } StatusInput;
 
 extern void status_document(const StatusInput *input, Buffer *out);

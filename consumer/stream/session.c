@@ -76,6 +76,7 @@ read_and_check(const SessionContext *context, Session *session, PGconn *sql, Lsn
 	SourceControl control;
 
 	return source_identify(session->conn, sql, &session->identity, err) &&
+		   source_check_identity(ours, &session->identity, err) &&
 		   source_slot(sql, context->settings->slot, &session->slot, err) &&
 		   source_control(sql, &ours->stream_id, &control, err) &&
 		   source_check(ours, h, &session->identity, &session->slot, &control, err);

@@ -349,8 +349,8 @@ static const char rebuild_hint[] =
 	"To start over: \"walrank teardown\", move the state directory away, empty the sinks, \"walrank init\", "
 	"\"walrankd --create\".";
 
-static bool
-check_identity(const JournalIdentity *ours, const SourceIdentity *identity, Error *err)
+bool
+source_check_identity(const JournalIdentity *ours, const SourceIdentity *identity, Error *err)
 {
 	if (identity->system_identifier != ours->system_identifier)
 		error_set(err, ERR_REFUSE,
@@ -416,7 +416,7 @@ bool
 source_check(const JournalIdentity *ours, Lsn h, const SourceIdentity *identity, const SourceSlot *slot,
 			 const SourceControl *control, Error *err)
 {
-	if (!check_identity(ours, identity, err) || !check_slot(ours, slot, err) ||
+	if (!source_check_identity(ours, identity, err) || !check_slot(ours, slot, err) ||
 		!check_control(ours, control, err))
 		return false;
 	if (slot->confirmed_flush > h)

@@ -83,6 +83,8 @@ extern bool source_control(PGconn *sql, const StreamId *stream_id, SourceControl
 extern bool source_slot_owned(PGconn *sql, const char *slot, const StreamId *stream_id, bool *owned,
 							  Error *err);
 
+/* The part of C1 that needs no table of ours: in another database there may be none. */
+extern bool source_check_identity(const JournalIdentity *ours, const SourceIdentity *identity, Error *err);
 /* Rules C1, C2, C3 on what was read: pure. h: durable head. */
 extern bool source_check(const JournalIdentity *ours, Lsn h, const SourceIdentity *identity,
 						 const SourceSlot *slot, const SourceControl *control, Error *err);

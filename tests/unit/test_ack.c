@@ -277,7 +277,7 @@ typedef struct World
 {
 	Ack ack;
 	int64_t now;
-	Lsn wal;	 /* the server's end */
+	Lsn wal; /* the server's end */
 	Lsn named;
 	Lsn appended;
 	Lsn synced;

@@ -83,8 +83,10 @@ static void
 what_is_wrong_is_named_with_file_line_and_cure(void **state)
 {
 	refused(BASE "slto = x\n", "walrank.conf:3: unknown key \"slto\"", "Did you mean \"slot\"?");
-	refused(BASE "[jornal]\nsegment_size = 1MB\n", "walrank.conf:4: unknown section [jornal]", "Did you mean [journal]?");
-	refused(BASE "[store]\nmap_size = 2 zebras\n", "walrank.conf:4: invalid value for \"map_size\"", "kB, MB or GB");
+	refused(BASE "[jornal]\nsegment_size = 1MB\n", "walrank.conf:4: unknown section [jornal]",
+			"Did you mean [journal]?");
+	refused(BASE "[store]\nmap_size = 2 zebras\n", "walrank.conf:4: invalid value for \"map_size\"",
+			"kB, MB or GB");
 	refused(BASE "[store]\ncommit_time = 0\n", "out of range", "between");
 	refused(BASE "[log]\nlevel = loud\n", "walrank.conf:4", "debug");
 	refused("slot = x\n", "walrank.conf:1: a setting stands before", "");
@@ -97,7 +99,8 @@ what_is_wrong_is_named_with_file_line_and_cure(void **state)
 	refused(BASE "[sink a]\ntype = kafka\n", "unknown sink type \"kafka\"", "file and postgres");
 	refused(BASE "[sink A/../b]\ntype = file\n", "sink name", "");
 	refused(BASE "[sink a]\ntype = file\n", "[sink a]", "path");
-	refused(BASE "[sink a]\ntype = file\npath = /x\npth = /y\n", "walrank.conf:6: unknown key \"pth\"", "\"path\"");
+	refused(BASE "[sink a]\ntype = file\npath = /x\npth = /y\n", "walrank.conf:6: unknown key \"pth\"",
+			"\"path\"");
 	refused(BASE "[store]\nmap_size = 2GB\nmap_size_max = 1GB\n", "map_size is larger", "");
 }
 
@@ -119,7 +122,8 @@ a_line_too_long_to_be_read_is_refused_not_cut(void **state)
 	snprintf(text, sizeof(text), "[source]\nconninfo = %0300d\n", 1);
 	refused(text, "walrank.conf:2: line is longer", "service=");
 	/* libinih cuts section names at 49 characters: two sinks must not become one */
-	refused(BASE "[sink aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\ntype = file\npath = /x\n", "sink name", "");
+	refused(BASE "[sink aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\ntype = file\npath = /x\n",
+			"sink name", "");
 }
 
 static void
@@ -156,7 +160,8 @@ static void
 reload_takes_what_may_change_and_names_the_rest(void **state)
 {
 	Config *live = parse(good);
-	const char *overrides[] = {"log.level=debug", "store.commit_time=2s", "source.slot=z", "sink out.flush_rows=5"};
+	const char *overrides[] = {"log.level=debug", "store.commit_time=2s", "source.slot=z",
+							   "sink out.flush_rows=5"};
 	Config *fresh;
 	Buffer restart = {0};
 	Error err;
