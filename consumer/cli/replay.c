@@ -37,8 +37,11 @@ unit_of_lsn(int feed_dirfd, Lsn lsn, uint64_t *seq, Error *err)
 	FeedReader *reader;
 	RecordReader record;
 	FeedEvent event;
+	SegVerify report;
 
-	if (!feed_reader_open_dir(feed_dirfd, 0, &reader, err))
+	/* where the feed begins; a damaged one is no base for a replay anyway */
+	if (!feed_verify(feed_dirfd, &report, err) ||
+		!feed_reader_open_dir(feed_dirfd, report.first.seq + 1, &reader, err))
 		return false;
 	*seq = 0;
 	while ((event = feed_reader_next(reader, &record, err)) == FEED_RECORD)

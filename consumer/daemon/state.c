@@ -24,7 +24,17 @@ open_below(const char *directory, const char *name, bool create, int *fd, Error 
 
 	if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int) sizeof(path))
 		return error_set(err, ERR_CONFIG, "state directory's path is too long");
-	return fs_open_dir(path, create, fd, err);
+	if (fs_open_dir(path, create, fd, err))
+		return true;
+	if (!create && access(path, F_OK) != 0)
+	{
+		err->class = ERR_REFUSE;
+		return error_hint(err,
+						  "Put it back if it was moved. It cannot be made anew in place; to start over: "
+						  "\"walrank teardown\", move the state directory away, empty the sinks, \"walrank "
+						  "init\", \"walrankd --create\".");
+	}
+	return false;
 }
 
 bool
