@@ -549,6 +549,88 @@ swapped_copied_missing_foreign_and_newer_segments_are_refused(void **state)
 	disk_image_free(&foreign);
 }
 
+/* A frame may hold anything, a piece of this very file included. */
+static void
+record_inside_a_torn_payload_is_not_taken_for_one(void **state)
+{
+	SegLog *log = create(UINT64_MAX, false);
+	Slice payload;
+	Buffer bytes;
+	Error err;
+
+	append_range(log, 1, 5);
+	bytes = disk_read("0000000001.seg");
+	payload = buffer_slice(&bytes);
+	assert_true(seglog_begin(log, (SegPosition){6, 0}, &err));
+	assert_true(seglog_append(log, 1, true, &payload, 1, &err));
+	assert_true(seglog_flush(log, &err));
+	seglog_close(log);
+	buffer_free(&bytes);
+	bytes = disk_read("0000000001.seg");
+	disk_write("0000000001.seg", bytes.data, bytes.len - 1);
+	if (!reopen(UINT64_MAX, &log, &err))
+		fail_msg("%s", err.message);
+	check_log(log, 1, 5);
+	seglog_close(log);
+	buffer_free(&bytes);
+}
+
+static void
+forge(Buffer *out, uint64_t seq, uint32_t index, uint8_t flags)
+{
+	size_t start = out->len;
+
+	segment_record_begin(buffer_reserve(out, SEGMENT_RECORD_BYTES), MAGIC, 1, (SegPosition){seq, 0}, index);
+	out->len += SEGMENT_RECORD_BYTES;
+	segment_record_seal(out->data + start, 0, flags, segment_seed(&stream, MAGIC, 1), start);
+}
+
+static void
+sound_records_in_a_wrong_order_are_refused(void **state)
+{
+	enum
+	{
+		F = SEGMENT_FIRST,
+		L = SEGMENT_LAST
+	};
+	static const struct
+	{
+		uint64_t seq;
+		uint32_t index;
+		uint8_t flags;
+	} orders[][4] = {
+		{{1, 0, F | L}, {3, 0, F | L}, {4, 0, F | L}},		  /* a group is missing */
+		{{1, 0, F | L}, {1, 0, F | L}, {2, 0, F | L}},		  /* ... or there twice */
+		{{1, 0, F | L}, {2, 0, F}, {2, 2, L}, {3, 0, F | L}}, /* a record is missing */
+		{{1, 0, F | L}, {2, 0, F}, {2, 0, L}, {3, 0, F | L}},
+		{{1, 0, F}, {2, 1, L}, {3, 0, F | L}},	   /* two halves of two groups */
+		{{1, 0, F}, {2, 0, F | L}, {3, 0, F | L}}, /* no end */
+		{{1, 1, L}, {2, 0, F | L}, {3, 0, F | L}}, /* no begin */
+	};
+	SegLog *log = create(UINT64_MAX, false);
+	Buffer head = disk_read("0000000001.seg");
+	size_t start = head.len;
+	Error err;
+
+	seglog_close(log);
+	for (uint64_t seq = 1; seq <= 3; seq++)
+		forge(&head, seq, 0, F | L);
+	disk_write("0000000001.seg", head.data, head.len);
+	assert_true(reopen(UINT64_MAX, &log, &err)); /* in order they are taken */
+	assert_int_equal(seglog_last(log).seq, 3);
+	seglog_close(log);
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
+	{
+		head.len = start;
+		for (int j = 0; j < 4 && orders[i][j].seq > 0; j++)
+			forge(&head, orders[i][j].seq, orders[i][j].index, orders[i][j].flags);
+		disk_write("0000000001.seg", head.data, head.len);
+		assert_false(reopen(UINT64_MAX, &log, &err));
+		assert_int_equal(err.class, ERR_REFUSE);
+	}
+	buffer_free(&head);
+}
+
 static void
 newer_format_is_refused(void **state)
 {
@@ -658,10 +740,17 @@ full_disk_loses_nothing_and_writing_resumes_whichever_call_meets_it(void **state
 				assert_true(err.class == ERR_SPACE && tries < 10);
 			for (int tries = 0; !seglog_flush(log, &err); tries++)
 			{
+				DiskImage image;
 				SegReader *reader;
+				uint64_t bytes = 0;
 
 				assert_true(err.class == ERR_SPACE && tries < 10);
 				/* what is on disk now ends with whole records */
+				disk_save(&image);
+				for (int i = 0; i < image.n; i++)
+					bytes += image.files[i].bytes.len;
+				disk_image_free(&image);
+				assert_int_equal(bytes, seglog_bytes(log));
 				assert_true(
 					segreader_open_dir(disk_dir, MAGIC, "test log", (SegPosition){1, 0}, &reader, &err));
 				check_range(reader, 1, seglog_flushed(log).seq);
@@ -971,6 +1060,8 @@ main(void)
 		TEST(full_segment_that_lost_its_unsynced_end_takes_its_successors_along),
 		TEST(full_segment_that_was_synced_must_be_whole),
 		TEST(swapped_copied_missing_foreign_and_newer_segments_are_refused),
+		TEST(record_inside_a_torn_payload_is_not_taken_for_one),
+		TEST(sound_records_in_a_wrong_order_are_refused),
 		TEST(newer_format_is_refused),
 		TEST(new_segment_is_durable_only_with_its_directory_entry),
 		TEST(failed_sync_poisons_and_is_never_tried_again),
