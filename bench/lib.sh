@@ -122,7 +122,7 @@ status_json() { "$STAGE/bin/walrank" --config "$WORK/walrank.conf" status --json
 
 daemon_ready() { # seconds
 	for _ in $(seq $((10 * $1))); do
-		if status_json | jq -e '.source.state == "streaming" and ([.tables[] | select(.backfill != "filled")] | length) == 0' >/dev/null 2>&1; then
+		if status_json | jq -e '.journal as $j | .source.state == "streaming" and ([.tables[] | select(.backfill != "filled")] | length) == 0 and (.tables | length) > 2 and ([.sinks[] | select(.state != "streaming" or .seq < $j.appended_seq)] | length) == 0' >/dev/null 2>&1; then
 			return 0
 		fi
 		kill -0 "$DAEMON_PID" 2>/dev/null || break
