@@ -40,11 +40,22 @@ get_file(const char *name, Buffer *out)
 	close(fd);
 }
 
+static char path[] = "/dev/shm/walrank-fuzz-XXXXXX";
+
+static void
+clean_up(void)
+{
+	static const char *const names[] = {"identity", "0000000001.seg", "0000000002.seg", "0000000003.seg"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		unlinkat(dir, names[i], 0);
+	rmdir(path);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static char path[] = "/dev/shm/walrank-fuzz-XXXXXX";
 	Journal *journal;
 	Error err;
 
@@ -61,6 +72,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 			abort();
 	}
 	journal_close(journal);
+	atexit(clean_up);
 	get_file("0000000001.seg", &good[0]);
 	get_file("0000000002.seg", &good[1]);
 	return 0;
