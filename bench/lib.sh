@@ -36,7 +36,7 @@ cluster_start() { # further configuration lines on stdin
 			echo "extension_destdir = '$STAGE'"
 		fi
 		if postgres --describe-config | grep -q '^output_plugin_libraries	'; then
-			echo "output_plugin_libraries = pgoutput, test_decoding, wal2json, decoderbufs, walrank"
+			echo "output_plugin_libraries = 'pgoutput, test_decoding, wal2json, decoderbufs, walrank'"
 		fi
 		cat
 	} >>"$WORK/data/postgresql.conf"
@@ -67,14 +67,14 @@ w1_script() { # hot rows
 	cat >"$WORK/w1.sql" <<-SQL
 		\\set id random(1, $1)
 		\\set a random(1, 100000)
-		UPDATE item SET att = att || jsonb_build_object('attribute_3', jsonb_build_array(:a, '2026-02-02 10:10:10'),
-			'attribute_7', jsonb_build_array(:a + 1, '2026-02-02 10:10:10')) WHERE id = :id;
+		UPDATE item SET att = att || jsonb_build_object('attribute_3', jsonb_build_array(:a::int, '2026-02-02 10:10:10'),
+			'attribute_7', jsonb_build_array(:a::int + 1, '2026-02-02 10:10:10')) WHERE id = :id::int8;
 	SQL
 }
 
 w1_ranking() {
 	sql <<-'SQL'
-		SELECT walrank.watch('item', 'att');
+		SELECT FROM walrank.watch('item', 'att');
 		INSERT INTO walrank.ranking (name, relation, definition) VALUES ('home', 'public.item', $$
 			term a weight 0.4 log1p(attribute_3) missing 0
 			term b weight 0.3 saturation(attribute_7, 1000) missing 0
@@ -122,7 +122,7 @@ status_json() { "$STAGE/bin/walrank" --config "$WORK/walrank.conf" status --json
 
 daemon_ready() { # seconds
 	for _ in $(seq $((10 * $1))); do
-		if status_json | jq -e '.journal as $j | .source.state == "streaming" and ([.tables[] | select(.backfill != "filled")] | length) == 0 and (.tables | length) > 2 and ([.sinks[] | select(.state != "streaming" or .seq < $j.appended_seq)] | length) == 0' >/dev/null 2>&1; then
+		if [ "$(status_json | jq '.journal as $j | .source.state == "streaming" and ([.tables[] | select(.backfill != "filled")] | length) == 0 and ([.sinks[] | select(.state != "streaming" or .seq < $j.appended_seq)] | length) == 0' 2>/dev/null)" = true ]; then
 			return 0
 		fi
 		kill -0 "$DAEMON_PID" 2>/dev/null || break
