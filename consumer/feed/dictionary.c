@@ -11,7 +11,8 @@
 typedef struct Version
 {
 	FeedRelation relation;
-	Arena *arena; /* holds this struct as well */
+	Arena *arena;	 /* holds this struct as well */
+	uint64_t record; /* that brought it */
 	struct Version *older;
 } Version;
 
@@ -21,6 +22,7 @@ struct Dictionary
 	FeedRanking **rankings;
 	uint32_t nrelations;
 	uint32_t nrankings;
+	uint64_t record; /* counts those taken */
 };
 
 Dictionary *
@@ -142,16 +144,23 @@ version_make(const RecordRelation *from, WireRelation *wire)
 	return version;
 }
 
-/* The newest stands first; the oldest beyond the limit goes. */
+/*
+ * The newest stands first; the oldest beyond the limit goes.  What the record at hand brought stays, and
+ * the one before: all of them may have rows in it.
+ */
 static void
 version_push(Version **head, Version *version)
 {
 	Version **at = head;
+	uint64_t newer = version->record;
 
 	version->older = *head;
 	*head = version;
-	for (int i = 0; i < DICTIONARY_VERSIONS_MAX && *at != NULL; i++)
+	for (int i = 0; *at != NULL && (i < DICTIONARY_VERSIONS_MAX || newer == version->record); i++)
+	{
+		newer = (*at)->record;
 		at = &(*at)->older;
+	}
 	versions_free(*at);
 	*at = NULL;
 }
@@ -173,6 +182,7 @@ take_relation(Dictionary *dictionary, const RecordRelation *from, Error *err)
 	version = version_make(from, &wire);
 	if (version == NULL)
 		return error_set(err, ERR_DATA, "columns of relation %u are malformed", from->number);
+	version->record = dictionary->record;
 	version_push(&dictionary->relations[from->number], version);
 	return true;
 }
@@ -240,6 +250,7 @@ dictionary_take_record(Dictionary *dictionary, Slice record, Error *err)
 
 	if (!record_open(record, &reader, err))
 		return false;
+	dictionary->record++;
 	while (record_next(&reader, &entry, &done, err))
 	{
 		if (done)

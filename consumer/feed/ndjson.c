@@ -42,6 +42,15 @@ struct NdjsonWriter
 	uint32_t nrelations;
 	Ranking *rankings;
 	uint32_t nrankings;
+	/* the change whose scores follow: their key is that of its version of the relation */
+	struct
+	{
+		uint64_t seq;
+		uint32_t part;
+		uint32_t change;
+		uint32_t relation;
+		uint64_t fingerprint;
+	} row;
 	RecordHeader unit;
 	Buffer unit_head; /* ","lsn":..,"kind":" */
 	Buffer unit_at;	  /* ,"at":"..."} and the newline */
@@ -558,12 +567,16 @@ static bool
 write_change(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordHeader *header,
 			 const RecordEntry *entry, Error *err)
 {
-	/* names of another version would be other names; without an image any will do */
-	const uint64_t version = entry->row.image.len > 0 ? entry->row.fingerprint : 0;
-	const Relation *relation = relation_get(writer, reader, entry->relation, version, err);
+	/* names of another version would be other names */
+	const Relation *relation = relation_get(writer, reader, entry->relation, entry->row.fingerprint, err);
 
 	if (relation == NULL)
 		return false;
+	writer->row.seq = header->seq;
+	writer->row.part = header->part;
+	writer->row.change = entry->change;
+	writer->row.relation = entry->relation;
+	writer->row.fingerprint = entry->row.fingerprint;
 	if (entry->row.op < OP_INSERT || entry->row.op > OP_DELETE)
 		return error_set(err, ERR_DATA, "unknown operation %d", (int) entry->row.op);
 	put_head(writer, out, header, entry);
@@ -578,8 +591,19 @@ write_change(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const 
 	return true;
 }
 
+/* Scores follow the change they come from; those of other units have no change, and one version. */
+static uint64_t
+version_of(const NdjsonWriter *writer, const RecordHeader *header, const RecordEntry *entry)
+{
+	return writer->row.seq == header->seq && writer->row.part == header->part &&
+				   writer->row.change == entry->change && writer->row.relation == entry->relation
+			   ? writer->row.fingerprint
+			   : 0;
+}
+
 static bool
-put_item(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordEntry *entry, Error *err)
+put_item(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordHeader *header,
+		 const RecordEntry *entry, Error *err)
 {
 	const Ranking *ranking = ranking_get(writer, reader, entry->out, err);
 	const Relation *relation;
@@ -592,7 +616,7 @@ put_item(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const Reco
 		PUT(out, "null");
 		return true;
 	}
-	relation = relation_get(writer, reader, entry->relation, 0, err);
+	relation = relation_get(writer, reader, entry->relation, version_of(writer, header, entry), err);
 	if (relation == NULL)
 		return false;
 	return put_key(out, relation, entry->key) || bad_key(err, entry->relation);
@@ -604,7 +628,7 @@ write_score(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const R
 {
 	put_head(writer, out, header, entry);
 	PUT(out, "score\",");
-	if (!put_item(writer, out, reader, entry, err))
+	if (!put_item(writer, out, reader, header, entry, err))
 		return false;
 	PUT(out, ",\"score\":");
 	json_double(out, entry->score.score);
@@ -630,7 +654,7 @@ write_remove(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const 
 {
 	put_head(writer, out, header, entry);
 	PUT(out, "remove\",");
-	if (!put_item(writer, out, reader, entry, err))
+	if (!put_item(writer, out, reader, header, entry, err))
 		return false;
 	buffer_append_slice(out, buffer_slice(&writer->unit_at));
 	return true;

@@ -62,6 +62,7 @@ key_column_fill(PgKeyColumn *key, const FeedColumn *column)
 	key->source = xstrdup(column->name);
 	snprintf(key->column, sizeof(key->column), "%s%.63s", clash ? "key_" : "", column->name);
 	snprintf(key->type, sizeof(key->type), "%s", type);
+	snprintf(key->source_type, sizeof(key->source_type), "%s", type);
 }
 
 static void
@@ -93,16 +94,31 @@ target_create(const FeedRelation *relation)
 	return target;
 }
 
+/* Whether it is the same table: its key columns' types are the table's business. */
 static bool
-target_equal(const PgTarget *a, const PgTarget *b)
+target_same_table(const PgTarget *a, const PgTarget *b)
 {
 	if (a->nkeys != b->nkeys || strcmp(a->schema, b->schema) != 0 || strcmp(a->relname, b->relname) != 0)
 		return false;
 	for (int i = 0; i < a->nkeys; i++)
-		if (strcmp(a->keys[i].source, b->keys[i].source) != 0 ||
-			strcmp(a->keys[i].type, b->keys[i].type) != 0)
+		if (strcmp(a->keys[i].source, b->keys[i].source) != 0)
 			return false;
 	return true;
+}
+
+/* One target per table, or two rows of an item would not replace each other: types are the latest ones. */
+static void
+target_renew(PgTarget *target, const PgTarget *fresh)
+{
+	target->fingerprint = fresh->fingerprint;
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		if (strcmp(target->keys[i].source_type, fresh->keys[i].source_type) == 0)
+			continue;
+		snprintf(target->keys[i].source_type, PG_NAME_BYTES, "%s", fresh->keys[i].source_type);
+		snprintf(target->keys[i].type, PG_NAME_BYTES, "%s", fresh->keys[i].type);
+		target->ready = false;
+	}
 }
 
 /* A version of a relation that leaves name and key alone keeps its target. */
@@ -117,10 +133,10 @@ target_get(PgBatch *batch, const FeedRelation *relation)
 			return batch->targets[i];
 	fresh = target_create(relation);
 	for (int i = 0; i < batch->ntargets; i++)
-		if (batch->targets[i]->relation == relation->number && target_equal(batch->targets[i], fresh))
+		if (batch->targets[i]->relation == relation->number && target_same_table(batch->targets[i], fresh))
 		{
+			target_renew(batch->targets[i], fresh);
 			target_free(fresh);
-			batch->targets[i]->fingerprint = relation->fingerprint;
 			return batch->targets[i];
 		}
 	batch->targets = xrealloc(batch->targets, (size_t) (batch->ntargets + 1) * sizeof(PgTarget *));
@@ -270,11 +286,32 @@ add_clearing(PgBatch *batch, PgTarget *target, uint32_t ranking, Slice ranking_n
 		(PgClearing){target, ranking, arena_copy(batch->arena, ranking_name)};
 }
 
+void
+pgbatch_change(PgBatch *batch, const RecordHeader *header, const RecordEntry *entry)
+{
+	batch->row_seq = header->seq;
+	batch->row_part = header->part;
+	batch->row_change = entry->change;
+	batch->row_relation = entry->relation;
+	batch->row_fingerprint = entry->row.fingerprint;
+}
+
+/* A table altered inside a transaction has rows of two versions in one record. */
+static const FeedRelation *
+relation_of(const PgBatch *batch, const FeedReader *reader, const RecordHeader *header,
+			const RecordEntry *entry)
+{
+	if (batch->row_seq == header->seq && batch->row_part == header->part &&
+		batch->row_change == entry->change && batch->row_relation == entry->relation)
+		return feed_relation_version(reader, entry->relation, batch->row_fingerprint);
+	return feed_relation(reader, entry->relation);
+}
+
 bool
 pgbatch_add(PgBatch *batch, const FeedReader *reader, const RecordHeader *header, const RecordEntry *entry,
 			Error *err)
 {
-	const FeedRelation *relation = feed_relation(reader, entry->relation);
+	const FeedRelation *relation = relation_of(batch, reader, header, entry);
 	const FeedRanking *ranking = NULL;
 	PgRow row = {0};
 

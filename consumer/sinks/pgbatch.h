@@ -15,9 +15,10 @@
 
 typedef struct PgKeyColumn
 {
-	char *source;					/* name in the source */
-	char column[PG_NAME_BYTES + 8]; /* name in the score table: key_.. where ours would clash */
-	char type[PG_NAME_BYTES];		/* a built-in type's name, or text */
+	char *source;					 /* name in the source */
+	char column[PG_NAME_BYTES + 8];	 /* name in the score table: key_.. where ours would clash */
+	char type[PG_NAME_BYTES];		 /* a built-in type's name, or text */
+	char source_type[PG_NAME_BYTES]; /* type, before this server was asked whether it has it */
 } PgKeyColumn;
 
 /* The score table of one relation. */
@@ -31,7 +32,8 @@ typedef struct PgTarget
 	char table[PG_NAME_BYTES]; /* in walrank_out; set when the table is known */
 	int nkeys;
 	PgKeyColumn *keys;
-	bool ready; /* exists and is prepared on this connection */
+	bool ready;	   /* exists and is prepared on this connection */
+	bool prepared; /* under other types: the statements have to go first */
 } PgTarget;
 
 typedef struct PgRow
@@ -74,11 +76,19 @@ typedef struct PgBatch
 	uint32_t clearings_capacity;
 	uint32_t *slots; /* row number + 1 by hash of (target, ranking, key) */
 	uint32_t nslots;
+	/* the change whose scores follow: their key is that of its version of the relation */
+	uint64_t row_seq;
+	uint32_t row_part;
+	uint32_t row_change;
+	uint32_t row_relation;
+	uint64_t row_fingerprint;
 } PgBatch;
 
 extern void pgbatch_init(PgBatch *batch);
 extern void pgbatch_free(PgBatch *batch);
 extern void pgbatch_reset(PgBatch *batch); /* drops rows, keeps targets */
+/* A RECORD_CHANGE adds no row; the scores that follow it have the key of its version of the relation. */
+extern void pgbatch_change(PgBatch *batch, const RecordHeader *header, const RecordEntry *entry);
 /* One RECORD_SCORE, RECORD_REMOVE or RECORD_TRUNCATE. ERR_DATA when the dictionary lacks what it names. */
 extern bool pgbatch_add(PgBatch *batch, const FeedReader *reader, const RecordHeader *header,
 						const RecordEntry *entry, Error *err);

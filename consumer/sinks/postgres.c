@@ -376,6 +376,8 @@ pg_apply(Sink *sink, const FeedReader *reader, const RecordHeader *header, const
 {
 	if (entry->kind == RECORD_CHANGE || entry->kind == RECORD_GAP)
 	{
+		if (entry->kind == RECORD_CHANGE)
+			pgbatch_change(&sink->batch, header, entry);
 		*fate = SINK_FILTERED;
 		return true;
 	}

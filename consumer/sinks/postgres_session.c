@@ -197,7 +197,7 @@ pg_disconnect(Sink *sink)
 		PQfinish(sink->conn);
 	sink->conn = NULL;
 	for (int i = 0; i < sink->batch.ntargets; i++)
-		sink->batch.targets[i]->ready = false;
+		sink->batch.targets[i]->ready = sink->batch.targets[i]->prepared = false;
 }
 
 static bool

@@ -104,6 +104,14 @@ create_table(Sink *sink, const PgTarget *target, Error *err)
 	return ok || error_wrap(err, "table walrank_out.%s", target->table);
 }
 
+/*
+ * A key column of the right type, or of a wider one: when the source's key has been widened, rows from
+ * before may still be under way after the table was altered.
+ */
+#define WIDER_TYPES                                                                                          \
+	"('smallint', 'integer'), ('smallint', 'bigint'), ('integer', 'bigint'), ('character varying', 'text')," \
+	" ('character', 'text')"
+
 static bool
 check_columns(Sink *sink, const PgTarget *target, Error *err)
 {
@@ -119,9 +127,12 @@ check_columns(Sink *sink, const PgTarget *target, Error *err)
 		pg_put_literal(sink, &sql, target->keys[i].column);
 		buffer_printf(&sql, ", '%s')", target->keys[i].type);
 	}
-	buffer_printf(&sql, ") AS k(name, type) JOIN pg_catalog.pg_attribute AS a ON a.attname = k.name"
-						" AND a.atttypid = pg_catalog.to_regtype(k.type) WHERE a.attnum > 0 AND a.attrelid ="
-						" (SELECT oid FROM pg_catalog.pg_class WHERE relname = ");
+	buffer_printf(&sql,
+				  ") AS k(name, type) JOIN pg_catalog.pg_attribute AS a ON a.attname = k.name"
+				  " AND (a.atttypid = pg_catalog.to_regtype(k.type) OR (pg_catalog.to_regtype(k.type)::text,"
+				  " a.atttypid::pg_catalog.regtype::text) IN (" WIDER_TYPES
+				  ")) WHERE a.attnum > 0 AND a.attrelid ="
+				  " (SELECT oid FROM pg_catalog.pg_class WHERE relname = ");
 	pg_put_literal(sink, &sql, target->table);
 	buffer_printf(&sql, " AND relnamespace = pg_catalog.to_regnamespace('walrank_out'))");
 	result = pg_query(sink, (const char *) sql.data, 0, NULL, "could not check a score table", err);
@@ -266,6 +277,15 @@ prepare(Sink *sink, const PgTarget *target, const char *verb,
 	PGresult *result;
 
 	pg_statement_name(sink, target, verb, name);
+	if (target->prepared)
+	{
+		buffer_printf(&sql, "DEALLOCATE %s", name);
+		result = pg_query(sink, (const char *) sql.data, 0, NULL, "could not forget a statement", err);
+		buffer_reset(&sql);
+		PQclear(result);
+		if (result == NULL)
+			return false;
+	}
 	write(sink, &sql, target);
 	result = pg_expect(sink, PQprepare(sink->conn, name, (const char *) sql.data, n, types),
 					   "could not prepare", err);
@@ -291,6 +311,6 @@ pg_ensure_target(Sink *sink, PgTarget *target, Error *err)
 		!prepare(sink, target, "delete", delete_sql, target->nkeys + 1, types, err) ||
 		!prepare(sink, target, "clear", clear_sql, 1, clear_types, err))
 		return error_wrap(err, "table walrank_out.%s", target->table);
-	target->ready = true;
+	target->ready = target->prepared = true;
 	return true;
 }

@@ -218,6 +218,39 @@ names_follow_the_version_an_image_is_written_under(void **state)
 	buffer_free(&narrow);
 }
 
+/* More versions than a reader keeps of old: all of one record are needed while it is read. */
+static void
+a_record_may_hold_rows_of_any_number_of_versions(void **state)
+{
+	char name[16];
+	char wanted[64];
+	Buffer narrow = {0};
+
+	image_add(&narrow, 1, NULL, STATE_SET, value_text(&value, "x"));
+	for (uint32_t i = 1; i <= 20; i++)
+	{
+		const FixtureColumn columns[] = {
+			{i % 2 ? "id" : "number", "bigint", true}, {name, "text", false}, {NULL, NULL, false}};
+
+		snprintf(name, sizeof(name), "title%u", i);
+		fixture_relation(&f, 1, "public", "item", "", columns);
+		fixture_change(&f, i, 1, OP_INSERT, key_int(i), buffer_slice(&narrow));
+		fixture_score(&f, i, 1, 3, key_int(i), 1);
+	}
+	fixture_end(&f, true);
+	all_lines();
+	for (uint32_t i = 1; i <= 20; i++)
+	{
+		snprintf(wanted, sizeof(wanted), "{\"%s\":%u},\"attributes\":{\"title%u\":\"x\"}",
+				 i % 2 ? "id" : "number", i, i);
+		assert_non_null(strstr((char *) lines.data, wanted));
+		/* a score's key is that of its change's version */
+		snprintf(wanted, sizeof(wanted), "{\"%s\":%u},\"score\":1", i % 2 ? "id" : "number", i);
+		assert_non_null(strstr((char *) lines.data, wanted));
+	}
+	buffer_free(&narrow);
+}
+
 static void
 what_the_dictionary_lacks_is_an_error_and_writes_nothing(void **state)
 {
@@ -339,6 +372,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(maps_that_are_no_objects_stand_under_their_column, setup, teardown),
 		cmocka_unit_test_setup_teardown(scores_removals_truncations_and_gaps, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_follow_the_version_an_image_is_written_under, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_record_may_hold_rows_of_any_number_of_versions, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_the_dictionary_lacks_is_an_error_and_writes_nothing, setup,
 										teardown),
 		cmocka_unit_test_setup_teardown(a_composite_key_is_an_object_in_column_order, setup, teardown),
