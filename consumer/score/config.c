@@ -168,7 +168,7 @@ unlink_relation(Scorer *scorer, Relation *relation, Error *err)
 	relation->announced = NULL;
 	relation->watched = false;
 	relation->fill = FILL_PENDING;
-	relation->touching = relation->again = false;
+	relation->touching = relation->again = relation->lost = relation->mending = false;
 	relation->truncate_lsn = 0;
 	relation->items = 0;
 	relation_set_map(relation, "");
@@ -184,6 +184,7 @@ link_watch(Scorer *scorer, Watch *watch, Relation *relation, Error *err)
 	watch->relation = relation;
 	relation->watched = true;
 	relation->fill = FILL_PENDING;
+	relation->lost = lost_any(scorer); /* its publication is one of those in doubt */
 	relation_set_map(relation, watch->map);
 	return watch_save(&scorer->watches, watch, err) && settle_relation(scorer, relation, false, err);
 }

@@ -69,6 +69,12 @@ touch_write(Scorer *scorer, Relation *relation, Slice key, uint32_t ncolumns, Er
 }
 
 bool
+touch_key_lsn(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	return touch_write(scorer, relation, key, 0, err);
+}
+
+bool
 touch_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
 	scorer->touch.key_lsn = scorer->unit.commit_lsn;
@@ -148,6 +154,8 @@ row_merge(Scorer *scorer, Relation *relation, const Version *version, const Wire
 		return false;
 	if (scorer->touch.found && scorer->touch.key_lsn >= scorer->unit.point)
 		return true;
+	if (!lost_named(scorer, relation, row->key, err))
+		return false;
 	if (!row_attributes(scorer, relation, version, row, &attributes))
 		return malformed(scorer);
 	if (!show_load(scorer, relation, row->key, &stored, err))
@@ -214,7 +222,7 @@ fill_begin(Scorer *scorer, Error *err)
 	relation->touching = true;
 	relation->again = false;
 	relation->dirty = true;
-	return true;
+	return lost_begin(scorer, relation, err);
 }
 
 bool
@@ -234,7 +242,7 @@ fill_end(Scorer *scorer, Error *err)
 	relation->fill = FILL_DONE;
 	relation->touching = false;
 	relation->truncate_lsn = 0;
-	return touch_clear(scorer, relation, err);
+	return lost_end(scorer, relation, err) && touch_clear(scorer, relation, err);
 }
 
 bool

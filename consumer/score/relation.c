@@ -237,13 +237,16 @@ enum
 	ROW_WATCHED = 1,
 	ROW_TOUCHING = 2,
 	ROW_AGAIN = 4,
+	ROW_LOST = 8,
+	ROW_MENDING = 16,
 };
 
 static void
 relation_pack(const Relation *relation, Buffer *row)
 {
 	uint64_t flags = (relation->watched ? ROW_WATCHED : 0) | (relation->touching ? ROW_TOUCHING : 0) |
-					 (relation->again ? ROW_AGAIN : 0);
+					 (relation->again ? ROW_AGAIN : 0) | (relation->lost ? ROW_LOST : 0) |
+					 (relation->mending ? ROW_MENDING : 0);
 
 	pack_number(row, RELATION_ROW_FORMAT);
 	pack_number(row, relation->oid);
@@ -303,6 +306,8 @@ relation_restore(Relations *relations, const RelationRow *row, Error *err)
 	relation->watched = row->flags & ROW_WATCHED;
 	relation->touching = row->flags & ROW_TOUCHING;
 	relation->again = row->flags & ROW_AGAIN;
+	relation->lost = row->flags & ROW_LOST;
+	relation->mending = row->flags & ROW_MENDING;
 	relation->truncate_lsn = row->truncate_lsn;
 	relation->items = row->items;
 	relation->displaced = row->displaced;

@@ -9,8 +9,7 @@
 #ifndef WALRANK_RELATION_H
 #define WALRANK_RELATION_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "score/store.h"
 
 typedef struct Relation Relation;
@@ -55,6 +54,8 @@ struct Relation
 	bool touching;	   /* from the first BEGIN to the last END: live changes leave touches */
 	uint64_t backfill; /* id of its last BEGIN */
 	bool again;		   /* this backfill cannot complete all items: read the table once more */
+	bool lost;		   /* changes may be missing, until a reading begun from now on has ended (lost.c) */
+	bool mending;	   /* such a reading is under way */
 	Version *current;  /* the newest version used; all images are shown under it */
 	Lsn current_lsn;
 	Lsn truncate_lsn; /* while touching */

@@ -31,7 +31,7 @@ scorer_create(Store *store, uint32_t part_changes, Scorer **out, Error *err)
 	if (relations_load(&scorer->relations, store, err) &&
 		watches_load(&scorer->watches, store, &scorer->relations, err) &&
 		rankings_load(&scorer->rankings, store, &scorer->relations, err) && rescore_load(scorer, err) &&
-		config_load(scorer, err))
+		config_load(scorer, err) && lost_load(scorer, err))
 	{
 		*out = scorer;
 		return true;
@@ -154,9 +154,10 @@ apply_step(Scorer *scorer, const Step *step, Error *err)
 			return true;
 		case ENTRY_TRUNCATE:
 			return apply_truncate(scorer, &step->truncate, err);
+		case ENTRY_PUBLICATION_LOST:
+			return lost_publication(scorer, step->entry.body, err);
 		default:
-			/* messages are not ours; a lost publication comes as a GAP unit as well */
-			return true;
+			return true; /* messages are not ours */
 	}
 }
 
@@ -376,7 +377,7 @@ finish_unit(Scorer *scorer, Error *err)
 		case UNIT_GAP:
 			scorer->change = 1;
 			emit_gap(scorer, scorer->unit.point, buffer_slice(&scorer->detail));
-			return true;
+			return lost_told(scorer, err);
 		default:
 			return true;
 	}
@@ -471,6 +472,7 @@ table_state(ScorerTable *table, const Relation *relation)
 	table->backfill = relation != NULL ? relation->backfill : 0;
 	table->state = relation != NULL ? (int) relation->fill : FILL_PENDING;
 	table->items = relation != NULL ? relation->items : 0;
+	table->lost = relation != NULL && relation->lost;
 }
 
 /* The config tables first: what they say decides what else is needed. */
@@ -506,6 +508,7 @@ scorer_wants(Scorer *scorer, ScorerWants *wants)
 	const Relation *ranking = relations_by_role(&scorer->relations, ROLE_RANKINGS);
 
 	rescore_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
+	wants->gap = scorer->lost;
 	wants->backfill =
 		watched == NULL || watched->fill == FILL_PENDING || ranking == NULL || ranking->fill == FILL_PENDING;
 	for (int i = 0; i < scorer->watches.count; i++)

@@ -45,11 +45,18 @@ extern void scorer_dictionary(Scorer *scorer, Buffer *out);
 /* What the daemon has to append next (looked at by another thread through the daemon's own lock). */
 typedef struct ScorerWants
 {
-	uint64_t rescore_job; /* 0 = none */
+	uint64_t rescore_job;	/* 0 = none */
 	uint32_t rescore_chunk; /* from 0 */
 	/* tables whose backfill has to start: watched rows that arrived, not yet begun */
 	bool backfill;
+	struct ScorerGap
+	{
+		uint64_t seq; /* id of the GAP unit: the last unit that named a lost publication; 0 = none wanted */
+		Lsn point;	  /* commit of the first one */
+		char text[256];
+	} gap;
 } ScorerWants;
+typedef struct ScorerGap ScorerGap;
 extern void scorer_wants(Scorer *scorer, ScorerWants *wants);
 
 /*
@@ -59,10 +66,11 @@ extern void scorer_wants(Scorer *scorer, ScorerWants *wants);
 typedef struct ScorerTable
 {
 	char relation[140]; /* quote_ident'ed "schema.table" */
-	uint32_t number; /* 0: no unit has used it yet, and oid is 0 too */
+	uint32_t number;	/* 0: no unit has used it yet, and oid is 0 too */
 	uint32_t oid;
 	uint64_t backfill; /* id of its last BEGIN */
-	int state; /* 0 pending, 1 open, 2 filled */
+	int state;		   /* 0 pending, 1 open, 2 filled */
+	bool lost;		   /* changes may be missing: to be read again once its publications are usable */
 	uint64_t items;
 } ScorerTable;
 extern int scorer_tables(Scorer *scorer, ScorerTable *tables, int max);

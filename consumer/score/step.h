@@ -6,7 +6,7 @@
  *   scorer.c    units, pieces, entries              change.c    live changes
  *   fill.c      rows of a backfill, touches     rescore.c   jobs
  *   show.c      an item's image becomes output      config.c    watched and ranking rows, what they cause
- *   emit.c      the record, its dictionary
+ *   emit.c      the record, its dictionary         lost.c      publications lost, tables in doubt
  *
  * A function returns false on an error of the store (err is set), or on malformed bytes: then
  * `malformed` is set, err is not, and scorer.c ends the unit with a quarantine entry and a gap.
@@ -54,6 +54,7 @@ struct Scorer
 	uint64_t last_job;
 	uint32_t part_changes;
 	ScorerCounters counters;
+	ScorerGap lost; /* publications lost, not yet told by a GAP unit */
 
 	/* the unit */
 	Unit unit;
@@ -171,6 +172,18 @@ extern bool fill_abort(Scorer *scorer, Error *err);
 extern bool touch_key(Scorer *scorer, Relation *relation, Slice key, Error *err);
 extern bool touch_columns(Scorer *scorer, Relation *relation, Slice key, Error *err);
 extern bool touch_clear(Scorer *scorer, Relation *relation, Error *err);
+extern bool touch_key_lsn(Scorer *scorer, Relation *relation, Slice key, Error *err); /* of scorer->touch */
+
+/* ---- lost.c ------------------------------------------------------------------------------- */
+
+extern bool lost_load(Scorer *scorer, Error *err);
+extern bool lost_publication(Scorer *scorer, Slice name, Error *err);
+extern bool lost_told(Scorer *scorer, Error *err);
+extern bool lost_any(const Scorer *scorer); /* some table is in doubt */
+extern bool lost_begin(Scorer *scorer, Relation *relation, Error *err);
+/* A row that was merged: scorer->touch is what was read of its key. */
+extern bool lost_named(Scorer *scorer, Relation *relation, Slice key, Error *err);
+extern bool lost_end(Scorer *scorer, Relation *relation, Error *err);
 
 /* ---- rescore.c ---------------------------------------------------------------------------- */
 

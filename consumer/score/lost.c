@@ -1,0 +1,192 @@
+/*
+ * lost.c -- publications that the source could no longer honour, and what that leaves in doubt.
+ *
+ * The flag comes inside a transaction.  From then on every stored table may lack changes, until a
+ * reading of it that began later has ended; and the readers of records have to be told by a GAP unit.
+ * Both stand in the store, with the position, so neither a crash nor a restart forgets them: the
+ * daemon appends the GAP because the scorer asks for it, again if need be.
+ *
+ *   transaction names a lost publication   lost_publication   GAP wanted, tables in doubt
+ *   GAP unit                               lost_told          wanted no more, if it is of the last loss
+ *   BACKFILL begin                         lost_begin         this reading began after the loss
+ *   BACKFILL row                           lost_named         the item is still there
+ *   BACKFILL end                           lost_end           items that nobody named went in the gap
+ */
+#include "score/step.h"
+
+#include "score/pack.h"
+
+#define LOST_KEY "lost"
+#define LOST_TEXT_BYTES_MAX 200
+
+/* ---- the GAP to come ---------------------------------------------------------------------- */
+
+static bool
+lost_save(Scorer *scorer, Error *err)
+{
+	Buffer row = {0};
+	bool found;
+	bool ok;
+
+	buffer_append_u64(&row, scorer->lost.seq);
+	buffer_append_u64(&row, scorer->lost.point);
+	buffer_append(&row, scorer->lost.text, strlen(scorer->lost.text));
+	ok = scorer->lost.seq != 0
+			 ? store_put(scorer->store, STORE_META, slice_string(LOST_KEY), buffer_slice(&row), err)
+			 : store_delete(scorer->store, STORE_META, slice_string(LOST_KEY), &found, err);
+	buffer_free(&row);
+	return ok || error_wrap(err, "lost publications");
+}
+
+bool
+lost_load(Scorer *scorer, Error *err)
+{
+	ScorerGap *lost = &scorer->lost;
+	Slice row;
+	size_t len;
+	bool found;
+
+	if (!store_get(scorer->store, STORE_META, slice_string(LOST_KEY), &row, &found, err))
+		return false;
+	if (!found || row.len < 16)
+		return true;
+	len = row.len - 16 < sizeof(lost->text) - 1 ? row.len - 16 : sizeof(lost->text) - 1;
+	memcpy(&lost->seq, row.data, 8);
+	memcpy(&lost->point, row.data + 8, 8);
+	memcpy(lost->text, row.data + 16, len);
+	lost->text[len] = '\0';
+	return true;
+}
+
+static void
+add_name(ScorerGap *lost, Slice name)
+{
+	size_t used = strlen(lost->text);
+
+	if (used + name.len + 2 > LOST_TEXT_BYTES_MAX || memchr(name.data, '\0', name.len) != NULL)
+		return;
+	if (used > 0)
+	{
+		memcpy(lost->text + used, ", ", 2);
+		used += 2;
+	}
+	memcpy(lost->text + used, name.data, name.len);
+	lost->text[used + name.len] = '\0';
+}
+
+bool
+lost_publication(Scorer *scorer, Slice name, Error *err)
+{
+	if (scorer->lost.seq == 0)
+		scorer->lost.point = scorer->unit.commit_lsn;
+	scorer->lost.seq = scorer->unit.seq;
+	if (name.len > 0)
+		add_name(&scorer->lost, name);
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+	{
+		Relation *relation = scorer->relations.list[i];
+
+		if (!relation_stored(relation))
+			continue;
+		relation->lost = true;
+		relation->mending = false; /* a reading that is under way may have begun too early */
+		relation->dirty = true;
+	}
+	return lost_save(scorer, err);
+}
+
+bool
+lost_told(Scorer *scorer, Error *err)
+{
+	if (scorer->lost.seq == 0 || scorer->unit.id < scorer->lost.seq)
+		return true; /* another gap's, or there was one more loss meanwhile */
+	scorer->lost = (ScorerGap){0};
+	return lost_save(scorer, err);
+}
+
+bool
+lost_any(const Scorer *scorer)
+{
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+		if (scorer->relations.list[i]->lost)
+			return true;
+	return false;
+}
+
+/* ---- tables in doubt ---------------------------------------------------------------------- */
+
+/* Touches from before are of commits below any later point, and would hide what went in the gap. */
+bool
+lost_begin(Scorer *scorer, Relation *relation, Error *err)
+{
+	relation->mending = relation->lost;
+	return !relation->mending || touch_clear(scorer, relation, err);
+}
+
+bool
+lost_named(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	if (!relation->mending || scorer->touch.found)
+		return true;
+	scorer->touch.key_lsn = 0;
+	return touch_key_lsn(scorer, relation, key, err);
+}
+
+/* The keys that have no touch, each with its length before it. */
+static bool
+unnamed(Scorer *scorer, Relation *relation, Buffer *keys, Error *err)
+{
+	StoreCursor cursor = {0};
+	bool done = false;
+	Slice key;
+	Slice value;
+
+	for (;;)
+	{
+		bool named;
+
+		if (!store_item_next(scorer->store, relation->number, &cursor, &key, &value, &done, err))
+			return false;
+		if (done)
+			return true;
+		if (!store_item_get(scorer->store, relation->number | TOUCH_BIT, key, &value, &named, err))
+			return false;
+		if (named)
+			continue;
+		buffer_append_u64(keys, key.len);
+		buffer_append_slice(keys, key);
+	}
+}
+
+static bool
+remove_unnamed(Scorer *scorer, Relation *relation, Error *err)
+{
+	Buffer keys = {0};
+	bool ok = unnamed(scorer, relation, &keys, err);
+
+	for (size_t at = 0; ok && at < keys.len;)
+	{
+		uint64_t len;
+		Slice key;
+		Slice stored;
+
+		memcpy(&len, keys.data + at, sizeof(len));
+		key = slice_make(keys.data + at + sizeof(len), len);
+		at += sizeof(len) + len;
+		scorer->change++;
+		ok = show_load(scorer, relation, key, &stored, err) && show_delete(scorer, relation, key, err);
+		emit_endings(scorer, 0);
+	}
+	buffer_free(&keys);
+	return ok;
+}
+
+bool
+lost_end(Scorer *scorer, Relation *relation, Error *err)
+{
+	if (!relation->mending)
+		return true;
+	relation->lost = relation->mending = false;
+	relation->dirty = true;
+	return remove_unnamed(scorer, relation, err);
+}

@@ -1,0 +1,199 @@
+/*
+ * test_lost.c -- a lost publication is told and leaves its tables in doubt, across kills, until they are read again.
+ */
+#include "score_world.h"
+
+#define BY_PRICE "term p weight 1 price missing skip"
+
+static void
+read_again(World *world, const Table *table, const char *const *rows)
+{
+	u_backfill(world, table, BACKFILL_BEGIN, 0);
+	u_rows(world, table, world->lsn + 1, rows);
+	u_backfill(world, table, BACKFILL_END, 0);
+}
+
+static World *
+filled_world(void)
+{
+	static const char *const items[] = {"id=1 price=5 title='a' att={}", "id=2 price=6 title='b' att={}",
+										"id=3 price=7 title='c' att={}", NULL};
+	static const char *const watched[] = {"relation='public.item' map=null since=1", NULL};
+	static const char *const rankings[] = {
+		"name='r' relation='public.item' definition='" BY_PRICE "' enabled=true version=1", NULL};
+	World *world = world_create(1000);
+
+	read_again(world, &world->watched, watched);
+	read_again(world, &world->ranking, rankings);
+	read_again(world, &world->item, items);
+	world_hide(world);
+	return world;
+}
+
+static void
+lose(World *world, const char *name)
+{
+	Buffer entry = {0};
+
+	w_bytes(&entry, ENTRY_PUBLICATION_LOST, slice_string(name));
+	t_entry(world, buffer_slice(&entry));
+	t_commit(world);
+	buffer_free(&entry);
+}
+
+static int
+in_doubt(World *world)
+{
+	ScorerTable tables[8];
+	int n = scorer_tables(world->scorer, tables, 8);
+	int lost = 0;
+
+	for (int i = 0; i < n; i++)
+		lost += tables[i].lost;
+	return lost;
+}
+
+static ScorerGap
+wanted(World *world)
+{
+	ScorerWants wants;
+
+	scorer_wants(world->scorer, &wants);
+	return wants.gap;
+}
+
+static void
+tell(World *world, uint64_t id, const char *text)
+{
+	KeptUnit *kept = world_unit(world, UNIT_GAP);
+
+	kept->unit.id = id;
+	add_part(kept, PART_DETAIL, slice_string(text));
+	world_play(world, kept);
+}
+
+static void
+kill_and_reopen(World *world)
+{
+	world_commit(world);
+	world_reopen(world);
+}
+
+static void
+the_gap_is_wanted_until_it_is_told_whatever_is_killed(void **state)
+{
+	World *world = filled_world();
+	ScorerGap first;
+
+	assert_int_equal(wanted(world).seq, 0);
+	lose(world, "walrank");
+	kill_and_reopen(world);
+	first = wanted(world);
+	assert_int_equal(first.seq, world->nunits);
+	assert_int_equal(first.point, world->lsn);
+	assert_string_equal(first.text, "walrank");
+	/* a gap of other making, or one appended before the last loss, leaves it wanted */
+	tell(world, 0, "by hand");
+	lose(world, "other");
+	tell(world, first.seq, "walrank");
+	kill_and_reopen(world);
+	assert_string_equal(wanted(world).text, "walrank, other");
+	tell(world, wanted(world).seq, "walrank, other");
+	kill_and_reopen(world);
+	assert_int_equal(wanted(world).seq, 0);
+	assert_int_equal(in_doubt(world), 3);
+	world_free(world);
+}
+
+static void
+tables_are_in_doubt_until_a_reading_begun_later_has_ended(void **state)
+{
+	static const char *const items[] = {"id=1 price=5 title='a' att={}", "id=2 price=6 title='b' att={}",
+										"id=3 price=7 title='c' att={}", NULL};
+	static const char *const watched[] = {"relation='public.item' map=null since=1", NULL};
+	World *world = filled_world();
+
+	assert_int_equal(in_doubt(world), 0);
+	/* lost while the table is read: that reading began too early */
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	lose(world, "walrank");
+	u_backfill(world, &world->item, BACKFILL_END, 0);
+	kill_and_reopen(world);
+	assert_int_equal(in_doubt(world), 3);
+	/* begun later, but given up */
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	u_backfill(world, &world->item, BACKFILL_ABORT, 0);
+	kill_and_reopen(world);
+	assert_int_equal(in_doubt(world), 3);
+	read_again(world, &world->item, items);
+	assert_int_equal(in_doubt(world), 2);
+	read_again(world, &world->watched, watched);
+	kill_and_reopen(world);
+	assert_int_equal(in_doubt(world), 1);
+	world_free(world);
+}
+
+static void
+items_that_went_in_the_gap_are_removed_at_its_end(void **state)
+{
+	static const char *const items[] = {"id=1 price=5 title='a' att={}", NULL};
+	World *world = filled_world();
+
+	/* a touch from before the loss must not keep its item */
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	t_update(world, "id=3 price=8 title='c' att={}");
+	t_commit(world);
+	lose(world, "walrank");
+	world_hide(world);
+	/* row 1 is there, 2 only comes live, 3 has gone unseen; 4 is inserted while the table is read */
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	u_rows(world, &world->item, world->lsn + 1, items);
+	kill_and_reopen(world);
+	t_update(world, "id=2 price=6 title='b' att={}");
+	t_insert(world, "id=4 price=9 title='d' att={}");
+	t_commit(world);
+	world_hide(world);
+	u_backfill(world, &world->item, BACKFILL_END, 0);
+	assert_shown(world, "1.0 change 3 (3) delete\n1.1 remove 3 (3)\n");
+	assert_int_equal(in_doubt(world), 2);
+	world_free(world);
+}
+
+static void
+a_ranking_row_that_went_in_the_gap_ends_its_ranking(void **state)
+{
+	static const char *const none[] = {NULL};
+	World *world = filled_world();
+
+	lose(world, "walrank_config");
+	world_hide(world);
+	read_again(world, &world->ranking, none);
+	assert_shown(world, "1.1 remove 3 ()\n");
+	assert_int_equal(in_doubt(world), 2);
+	world_free(world);
+}
+
+static void
+an_ordinary_reading_removes_nothing(void **state)
+{
+	static const char *const items[] = {"id=1 price=5 title='a' att={}", NULL};
+	World *world = filled_world();
+
+	read_again(world, &world->item, items);
+	assert_shown(world, "");
+	world_free(world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_gap_is_wanted_until_it_is_told_whatever_is_killed),
+		cmocka_unit_test(tables_are_in_doubt_until_a_reading_begun_later_has_ended),
+		cmocka_unit_test(items_that_went_in_the_gap_are_removed_at_its_end),
+		cmocka_unit_test(a_ranking_row_that_went_in_the_gap_ends_its_ranking),
+		cmocka_unit_test(an_ordinary_reading_removes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
