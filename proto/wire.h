@@ -211,7 +211,7 @@ wire_unzigzag(uint64_t v)
 static inline uint64_t
 wire_zigzag(int64_t v)
 {
-	return ((uint64_t) v << 1) ^ (uint64_t) (v >> 63);
+	return v < 0 ? ~((uint64_t) v << 1) : (uint64_t) v << 1;
 }
 
 /* Varints of up to 10 bytes; longer ones are malformed. */
@@ -277,7 +277,7 @@ extern bool wire_frame_next(WireFrame *frame, WireEntry *entry);
 /* Split one Entry message (as walrank.encode() returns it) into kind and body. */
 extern bool wire_entry(Slice bytes, WireEntry *entry);
 
-#define WIRE_COLUMNS_MAX 1664 /* MaxTupleAttributeNumber of PostgreSQL */
+#define WIRE_COLUMNS_MAX 1664	/* MaxTupleAttributeNumber of PostgreSQL */
 #define WIRE_KEY_COLUMNS_MAX 32 /* INDEX_MAX_KEYS of PostgreSQL */
 
 typedef struct WireColumn

@@ -12,7 +12,8 @@ typedef struct Compiler
 	RuleError *error;
 	RuleInstruction code[RULES_PROGRAM_MAX];
 	int n;
-	int depth; /* cells on the stack after the instructions so far */
+	int depth;	 /* cells on the stack after the instructions so far */
+	int deepest; /* that it ever got */
 } Compiler;
 
 static bool emit_node(Compiler *compiler, const RuleNode *node);
@@ -36,6 +37,8 @@ emit(Compiler *compiler, const RuleNode *node, RuleOp op, int index, int effect)
 					 RULES_STACK_MAX);
 		return NULL;
 	}
+	if (compiler->depth > compiler->deepest)
+		compiler->deepest = compiler->depth;
 	instruction = &compiler->code[compiler->n++];
 	instruction->op = (uint16_t) op;
 	instruction->index = (uint16_t) index;
@@ -331,6 +334,7 @@ finish(const Compiler *compiler, const RuleDefinition *definition, const RuleChe
 	program->instructions =
 		copy_array(memory, compiler->code, (size_t) compiler->n * sizeof(compiler->code[0]));
 	program->ninstructions = compiler->n;
+	program->stack_cells = compiler->deepest;
 	program->attributes = copy_array(memory, checked->attributes,
 									 (size_t) checked->nattributes * sizeof(checked->attributes[0]));
 	program->nattributes = checked->nattributes;
@@ -358,7 +362,7 @@ rule_compile(const RuleDefinition *definition, const RuleChecked *checked, const
 	compiler->memory = memory;
 	compiler->error = error;
 	compiler->n = 0;
-	compiler->depth = 0;
+	compiler->depth = compiler->deepest = 0;
 	for (const RuleStatement *s = definition->first; s != NULL; s = s->next)
 	{
 		RuleBlock *block = &blocks[n];

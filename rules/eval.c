@@ -28,6 +28,7 @@ typedef struct Machine
 {
 	const RuleValue *values;
 	int64_t now_us;
+	Cell *stack;		/* as many cells as the program needs */
 	const char *reason; /* of the error */
 } Machine;
 
@@ -542,8 +543,7 @@ negate_condition(Machine *machine, Cell *cell)
 static bool
 run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result)
 {
-	Cell stack[RULES_STACK_MAX];
-	Cell *top = stack; /* the next free one */
+	Cell *top = machine->stack; /* the next free one */
 	int at = from;
 
 	while (at < to)
@@ -734,12 +734,14 @@ finish_score(const RuleProgram *program, double score, RuleResult *result)
 void
 rules_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us, RuleResult *result)
 {
-	Machine machine = {values, now_us, NULL};
+	Cell stack[RULES_STACK_MAX];
+	Machine machine = {.values = values, .now_us = now_us, .stack = stack};
 	double terms = 0;
 	double boosts = 0;
 	double factors = 1;
 
 	*result = (RuleResult){RULE_OUTSIDE, 0, NULL, NULL};
+	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
 	if (!where_holds(&machine, program, result))
 		return;
 	for (int i = 0; i < program->nblocks; i++)

@@ -304,6 +304,7 @@ rule_function_find(Slice name)
 bool
 rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 {
+	const RuleFunction *meant;
 	RuleNearest nearest;
 
 	for (size_t i = 0; i < LENGTH(not_ours); i++)
@@ -319,8 +320,9 @@ rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 	for (size_t i = 0; i < LENGTH(functions); i++)
 		rule_nearest_offer(&nearest, slice_string(functions[i].name));
 	rule_problem(error, at, "unknown function \"%.*s\"", RULE_NAME(name));
-	if (rule_nearest_found(&nearest))
-		return rule_hint(error, "Did you mean %s?", rule_function_find(nearest.best)->usage);
+	meant = rule_nearest_found(&nearest) ? rule_function_find(nearest.best) : NULL;
+	if (meant != NULL)
+		return rule_hint(error, "Did you mean %s?", meant->usage);
 	return rule_hint(error,
 					 "Functions are abs age clamp enum exists exp_decay flag gauss half_life inverse linear "
 					 "linear_decay ln2p log10p log1p logistic max min pow recip round saturation "

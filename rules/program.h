@@ -68,6 +68,7 @@ struct RuleProgram
 {
 	const RuleInstruction *instructions;
 	int ninstructions;
+	int stack_cells;		 /* the deepest it gets, at most RULES_STACK_MAX */
 	const RuleBlock *where;	 /* NULL: every item */
 	const RuleBlock *blocks; /* term, boost, factor as written */
 	int nblocks;

@@ -21,8 +21,8 @@
 #define RULES_TEXT_BYTES_MAX (64 * 1024)
 #define RULES_STATEMENTS_MAX 256
 #define RULES_ATTRIBUTES_MAX 128
-#define RULES_DEPTH_MAX 32	  /* nesting of an expression */
-#define RULES_TABLE_MAX 256	  /* entries of steps, enum, in */
+#define RULES_DEPTH_MAX 32	   /* nesting of an expression */
+#define RULES_TABLE_MAX 256	   /* entries of steps, enum, in */
 #define RULES_PROGRAM_MAX 8192 /* instructions */
 #define RULES_ROUND_DEFAULT 1e-9
 
@@ -34,8 +34,8 @@ typedef struct RuleMemory
 
 typedef struct RuleError
 {
-	int line;	/* from 1 */
-	int column; /* from 1, in characters */
+	int line;		   /* from 1 */
+	int column;		   /* from 1, in characters */
 	char message[256]; /* what is wrong, and what was expected */
 	char hint[256];	   /* how to fix it; may be empty */
 } RuleError;

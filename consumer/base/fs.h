@@ -41,7 +41,8 @@ extern bool fs_truncate(int fd, uint64_t len, Error *err);
 /* Write NAME.tmp, fsync, rename over NAME, fsync the directory. */
 extern bool fs_replace(int dirfd, const char *name, Slice content, Error *err);
 /* Whole small file; fails with ERR_DISK and errno text; *found = false when it does not exist. */
-extern bool fs_read_file(int dirfd, const char *name, size_t max_bytes, void *data, size_t *len, bool *found, Error *err);
+extern bool fs_read_file(int dirfd, const char *name, size_t max_bytes, void *data, size_t *len, bool *found,
+						 Error *err);
 /* mkdir -p of one level, mode 0700; refuses one readable by others; returns its descriptor. */
 extern bool fs_open_dir(const char *path, bool create, int *dirfd, Error *err);
 /* OFD write lock on NAME in the directory, held until the descriptor closes. ERR_REFUSE if taken. */

@@ -24,9 +24,9 @@ typedef struct OptionDef
 {
 	const char *name;
 	OptionType type;
-	size_t offset;		   /* in the target struct */
-	const char *initial;   /* default, as text; NULL = must be given */
-	int64_t min, max;	   /* for numbers, when max > min */
+	size_t offset;		 /* in the target struct */
+	const char *initial; /* default, as text; NULL = must be given */
+	int64_t min, max;	 /* for numbers, when max > min */
 	const char *const *choices;
 	bool reloadable;
 	const char *help;

@@ -67,9 +67,10 @@ check_server(Init *init)
 	}
 	if (!ask(init, &level, "SELECT pg_catalog.current_setting('wal_level')", NULL))
 		return false;
-	if (strcmp(level, "logical") != 0)
+	if (level == NULL || strcmp(level, "logical") != 0)
 	{
-		error_set(&init->err, ERR_CONFIG, "wal_level is \"%s\", and must be logical", level);
+		error_set(&init->err, ERR_CONFIG, "wal_level is \"%s\", and must be logical",
+				  level != NULL ? level : "");
 		error_hint(&init->err, "ALTER SYSTEM SET wal_level = logical; then restart the server.");
 		ok = false;
 	}

@@ -19,7 +19,8 @@ alloc(void *context, size_t bytes)
 static bool
 read_text(const char *path, Buffer *text, Error *err)
 {
-	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+	const bool standard = strcmp(path, "-") == 0;
+	FILE *file = standard ? stdin : fopen(path, "r");
 	size_t got;
 
 	if (file == NULL)
@@ -30,7 +31,7 @@ read_text(const char *path, Buffer *text, Error *err)
 	/* one byte above the limit is enough for the compiler to refuse it */
 	while (text->len <= RULES_TEXT_BYTES_MAX && (got = fread(buffer_reserve(text, 4096), 1, 4096, file)) > 0)
 		text->len += got;
-	if (file != stdin)
+	if (!standard)
 		fclose(file);
 	return true;
 }

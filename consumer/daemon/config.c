@@ -218,6 +218,24 @@ read_text(Reading *reading, Error *err)
 	return true;
 }
 
+static char *
+copy_part(const char *text, size_t len)
+{
+	char *copy = xmalloc(len + 1);
+
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+static void
+entry_free(Entry *entry)
+{
+	free(entry->section);
+	free(entry->key);
+	free(entry->value);
+}
+
 /* "section.key=value"; the key is what follows the last dot before the sign. */
 static bool
 read_override(Reading *reading, const char *text, Error *err)
@@ -230,7 +248,7 @@ read_override(Reading *reading, const char *text, Error *err)
 		dot--;
 	if (sign == NULL || dot == text || dot + 1 == sign)
 		return error_set(err, ERR_CONFIG, "option -o wants section.key=value, not \"%s\"", text);
-	entry = (Entry){strndup(text, (size_t) (dot - text)), strndup(dot + 1, (size_t) (sign - dot - 1)),
+	entry = (Entry){copy_part(text, (size_t) (dot - text)), copy_part(dot + 1, (size_t) (sign - dot - 1)),
 					xstrdup(sign + 1), 0};
 	for (int i = 0; i < reading->nentries; i++)
 	{
@@ -238,15 +256,17 @@ read_override(Reading *reading, const char *text, Error *err)
 
 		if (strcmp(other->section, entry.section) == 0 && strcmp(other->key, entry.key) == 0)
 		{
-			free(other->section);
-			free(other->key);
-			free(other->value);
+			entry_free(other);
 			*other = entry;
 			return true;
 		}
 	}
-	if (reading->nentries < ENTRIES_MAX)
-		reading->entries[reading->nentries++] = entry;
+	if (reading->nentries >= ENTRIES_MAX)
+	{
+		entry_free(&entry);
+		return error_set(err, ERR_CONFIG, "more than %d settings", ENTRIES_MAX);
+	}
+	reading->entries[reading->nentries++] = entry;
 	return true;
 }
 
@@ -301,33 +321,47 @@ find_sink_type(const char *name)
 	return NULL;
 }
 
-static bool
-make_sink(Config *config, const Reading *reading, const Entry *first, SinkConfig **out, Error *err)
+/* NULL: refused. */
+static const SinkType *
+sink_type(const Reading *reading, const char *section, Error *err)
 {
-	const char *name = first->section + strlen("sink ");
-	SinkConfig *sink = &config->sinks[config->nsinks];
 	const Entry *type = NULL;
+	const SinkType *found;
+
+	for (int i = 0; i < reading->nentries; i++)
+		if (strcmp(reading->entries[i].section, section) == 0 && strcmp(reading->entries[i].key, "type") == 0)
+			type = &reading->entries[i];
+	if (type == NULL)
+	{
+		error_set(err, ERR_CONFIG, "[%s] has no type", section);
+		return NULL;
+	}
+	found = find_sink_type(type->value);
+	if (found == NULL)
+	{
+		error_set(err, ERR_CONFIG, "unknown sink type \"%s\"", type->value);
+		error_hint(err, "The types are file and postgres.");
+	}
+	return found;
+}
+
+/* The sink of a section, with its defaults: the last of config->sinks. */
+static bool
+make_sink(Config *config, const Reading *reading, const char *section, Error *err)
+{
+	const char *name = section + strlen("sink ");
+	SinkConfig *sink = &config->sinks[config->nsinks];
 
 	if (!valid_sink_name(name))
 		return error_set(err, ERR_CONFIG, "sink name \"%s\" is not 1 to 40 of a-z, 0-9, _ and -", name);
 	if (config->nsinks >= CONFIG_SINKS_MAX)
 		return error_set(err, ERR_CONFIG, "more than %d sinks", CONFIG_SINKS_MAX);
-	for (int i = 0; i < reading->nentries; i++)
-		if (strcmp(reading->entries[i].section, first->section) == 0 &&
-			strcmp(reading->entries[i].key, "type") == 0)
-			type = &reading->entries[i];
-	if (type == NULL)
-		return error_set(err, ERR_CONFIG, "[%s] has no type", first->section);
-	if (find_sink_type(type->value) == NULL)
-	{
-		error_set(err, ERR_CONFIG, "unknown sink type \"%s\"", type->value);
-		return error_hint(err, "The types are file and postgres.");
-	}
-	sink->type = find_sink_type(type->value);
+	sink->type = sink_type(reading, section, err);
+	if (sink->type == NULL)
+		return false;
 	sink->name = xstrdup(name);
 	sink->options = xcalloc(1, sink->type->options_bytes);
 	config->nsinks++;
-	*out = sink;
 	return option_defaults(sink_options, sink, err) &&
 		   option_defaults(sink->type->options, sink->options, err);
 }
@@ -344,13 +378,14 @@ has_option(const OptionDef *table, const char *name)
 static bool
 apply_sink_entry(Config *config, const Reading *reading, const Entry *entry, Error *err)
 {
-	SinkConfig *sink = NULL;
+	SinkConfig *sink;
+	int at = 0;
 
-	for (int i = 0; i < config->nsinks; i++)
-		if (strcmp(config->sinks[i].name, entry->section + strlen("sink ")) == 0)
-			sink = &config->sinks[i];
-	if (sink == NULL && !make_sink(config, reading, entry, &sink, err))
+	while (at < config->nsinks && strcmp(config->sinks[at].name, entry->section + strlen("sink ")) != 0)
+		at++;
+	if (at == config->nsinks && !make_sink(config, reading, entry->section, err))
 		return false;
+	sink = &config->sinks[at];
 	if (strcmp(entry->key, "type") == 0)
 		return true;
 	if (has_option(sink_options, entry->key))
@@ -432,11 +467,7 @@ config_parse(const char *file, Slice text, const char *const *overrides, int nov
 		ok = read_override(&reading, overrides[i], err);
 	ok = ok && apply_all(config, &reading, err);
 	for (int i = 0; i < reading.nentries; i++)
-	{
-		free(reading.entries[i].section);
-		free(reading.entries[i].key);
-		free(reading.entries[i].value);
-	}
+		entry_free(&reading.entries[i]);
 	free(reading.entries);
 	if (ok)
 		*out = config;

@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "rules.h"
 
-
 static bool
 open_below(const char *directory, const char *name, bool create, int *fd, Error *err)
 {

@@ -6,8 +6,8 @@
  * sends what it uses again.
  */
 #include <stdlib.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "journal/journal_private.h"
 
 typedef struct KeptRelation
@@ -83,20 +83,19 @@ make_room(Kept *kept, uint32_t oid)
 {
 	KeptRelation *oldest = NULL;
 	KeptRelation *relation;
-	KeptRelation *next;
 	int versions = 0;
 
-	HASH_ITER (hh, kept->relations, relation, next)
+	for (relation = kept->relations; relation != NULL; relation = relation->hh.next)
 	{
 		if (relation->oid != oid)
 			continue;
 		if (versions++ == 0)
 			oldest = relation;
 	}
-	if (versions >= KEPT_PER_TABLE_MAX)
+	if (versions < KEPT_PER_TABLE_MAX)
+		oldest = kept_count(kept) < KEPT_TOTAL_MAX ? NULL : kept->relations;
+	if (oldest != NULL)
 		drop(kept, oldest);
-	else if (kept_count(kept) >= KEPT_TOTAL_MAX)
-		drop(kept, kept->relations);
 }
 
 bool

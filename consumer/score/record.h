@@ -76,7 +76,8 @@ typedef struct RecordEntry
 			WireOp op;
 			uint64_t fingerprint; /* version of the relation the image is written under */
 			bool changed_known;
-			Slice image;   /* Attribute fields, complete, in order; state SET or OVERSIZED; no changed, no old value */
+			Slice
+				image; /* Attribute fields, complete, in order; state SET or OVERSIZED; no changed, no old value */
 			Slice changed; /* one bit per attribute of the image, low bit first; empty when unknown */
 			Slice removed; /* Attribute fields (column, key, state REMOVED) */
 		} row;

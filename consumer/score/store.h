@@ -21,7 +21,7 @@ typedef struct Store Store;
 
 typedef struct StoreSettings
 {
-	uint64_t map_bytes_initial;	   /* the map also grows by this much */
+	uint64_t map_bytes_initial; /* the map also grows by this much */
 	uint64_t map_bytes_max;
 	int snapshots;				   /* kept: 2; at least 1 */
 	uint64_t snapshot_bytes_per_s; /* snapshot_rate; 0 = no limit */
@@ -37,18 +37,20 @@ typedef struct StoreHeader
 	uint64_t libm;	 /* rules_libm_fingerprint() */
 } StoreHeader;
 
-extern bool store_create(int dirfd, const StoreSettings *settings, const StoreHeader *header, Store **store, Error *err);
+extern bool store_create(int dirfd, const StoreSettings *settings, const StoreHeader *header, Store **store,
+						 Error *err);
 /*
  * R6: uses the live store when the mark allows it and its seq is not beyond journal_last_seq; else the newest
  * snapshot whose seq <= durable_seq takes its place (said in the log); else ERR_REFUSE.  Writes the open mark, synced.
  */
-extern bool store_open(int dirfd, const StoreSettings *settings, const StreamId *stream_id, uint64_t journal_last_seq,
-					   uint64_t durable_seq, Store **store, Error *err);
+extern bool store_open(int dirfd, const StoreSettings *settings, const StreamId *stream_id,
+					   uint64_t journal_last_seq, uint64_t durable_seq, Store **store, Error *err);
 /* Clean stop: mdb_env_sync, then the clean mark (journal and feed must have been synced by the caller). */
 extern bool store_close_clean(Store *store, Error *err);
 extern void store_abort(Store *store); /* no mark: as after a kill */
 extern const StoreHeader *store_header(const Store *store);
-extern bool store_set_header(Store *store, const StoreHeader *header, Error *err); /* part of the transaction */
+extern bool store_set_header(Store *store, const StoreHeader *header,
+							 Error *err); /* part of the transaction */
 
 /* Position the store reflects (unit, and piece of it: part 0 = whole unit). */
 typedef struct StorePosition
@@ -83,7 +85,8 @@ typedef struct StoreCursor
 	uint8_t bytes[16];
 	bool started;
 } StoreCursor;
-extern bool store_item_next(Store *store, uint32_t relation, StoreCursor *cursor, Slice *key, Slice *value, bool *done, Error *err);
+extern bool store_item_next(Store *store, uint32_t relation, StoreCursor *cursor, Slice *key, Slice *value,
+							bool *done, Error *err);
 extern bool store_items_clear(Store *store, uint32_t relation, uint64_t *count, Error *err);
 
 /* ---- small tables: ordered by key (<= 500 bytes) ---------------------------------------------- */
@@ -103,7 +106,8 @@ extern bool store_get(Store *store, StoreTable table, Slice key, Slice *value, b
 extern bool store_put(Store *store, StoreTable table, Slice key, Slice value, Error *err);
 extern bool store_delete(Store *store, StoreTable table, Slice key, bool *found, Error *err);
 /* The first pair with key >= from (or > from when after); *found false at the end. */
-extern bool store_seek(Store *store, StoreTable table, Slice from, bool after, Slice *key, Slice *value, bool *found, Error *err);
+extern bool store_seek(Store *store, StoreTable table, Slice from, bool after, Slice *key, Slice *value,
+					   bool *found, Error *err);
 
 /* ---- snapshots (R3, R4): called from their own thread, while the writer goes on ---------------- */
 /*

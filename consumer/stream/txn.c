@@ -4,9 +4,9 @@
 #include "stream/txn.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 #include "base/crc32c.h"
+#include "base/hash.h"
 
 #define RELATIONS_MAX 100000 /* a hostile source must not fill our memory */
 #define LOST_BYTES_MAX 4096
