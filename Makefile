@@ -12,6 +12,9 @@ WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wn
 STRICT    := -ffp-contract=off -fno-strict-aliasing -fwrapv
 SAN       :=
 
+# V=1 shows every command
+Q         := $(if $(V),,@)
+
 .PHONY: all help
 all: $(B)/walrank.so $(B)/walrankd $(B)/walrank $(B)/walrank--$(VERSION).sql
 
@@ -26,14 +29,17 @@ SO_FLAGS := -std=gnu11 $(OPT) -Wall -Wextra -Wmissing-prototypes -Wno-unused-par
 
 $(B)/so/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(SO_FLAGS) $(CFLAGS) -MMD -c $< -o $@
+	@echo '  CC (server)  $<'
+	$(Q)$(CC) $(SO_FLAGS) $(CFLAGS) -MMD -c $< -o $@
 
 $(B)/walrank.so: $(SO_OBJ)
-	$(CC) -shared -Wl,-Bsymbolic -Wl,-z,relro,-z,now $(SO_FLAGS) -o $@ $^ -lm
+	@echo '  LINK         $@'
+	$(Q)$(CC) -shared -Wl,-Bsymbolic -Wl,-z,relro,-z,now $(SO_FLAGS) -o $@ $^ -lm
 
 $(B)/walrank--$(VERSION).sql: $(sort $(wildcard sql/parts/*.sql))
 	@mkdir -p $(@D)
-	cat $^ > $@
+	@echo '  CAT          $@'
+	$(Q)cat $^ > $@
 
 # ---- the daemon and the tool ------------------------------------------------------------------
 
@@ -46,17 +52,21 @@ LIBS     := -lpq -llmdb -lxxhash -lsystemd -linih -ljansson -lm
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(C_FLAGS) $(CFLAGS) -MMD -c $< -o $@
+	@echo '  CC           $<'
+	$(Q)$(CC) $(C_FLAGS) $(CFLAGS) -MMD -c $< -o $@
 
 $(B)/libwalrank.a: $(LIB_OBJ)
-	rm -f $@
-	ar qcs $@ $^
+	@rm -f $@
+	@echo '  AR           $@'
+	$(Q)ar qcs $@ $^
 
 $(B)/walrankd: $(B)/obj/consumer/walrankd.o $(B)/libwalrank.a
-	$(CC) $(C_FLAGS) -o $@ $^ $(LIBS)
+	@echo '  LINK         $@'
+	$(Q)$(CC) $(C_FLAGS) -o $@ $^ $(LIBS)
 
 $(B)/walrank: $(B)/obj/consumer/walrank.o $(B)/libwalrank.a
-	$(CC) $(C_FLAGS) -o $@ $^ $(LIBS)
+	@echo '  LINK         $@'
+	$(Q)$(CC) $(C_FLAGS) -o $@ $^ $(LIBS)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
@@ -66,7 +76,8 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 
 $(B)/unit/%: tests/unit/%.c $(B)/libwalrank.a
 	@mkdir -p $(@D)
-	$(CC) $(C_FLAGS) -MMD -o $@ $< $(B)/libwalrank.a $(LIBS) -lcmocka
+	@echo '  CC (unit)    $<'
+	$(Q)$(CC) $(C_FLAGS) -MMD -o $@ $< $(B)/libwalrank.a $(LIBS) -lcmocka
 
 .PHONY: unit
 unit: $(UNIT:%=$(B)/unit/%)
@@ -80,17 +91,20 @@ SAN_FLAGS = $(filter-out $(OPT),$(C_FLAGS)) -Wno-unknown-warning-option
 
 $(S)/%.o: %.c
 	@mkdir -p $(@D)
-	$(SAN_CC) -fsanitize=fuzzer-no-link $(SAN_FLAGS) -MMD -c $< -o $@
+	@echo '  CC (san)     $<'
+	$(Q)$(SAN_CC) -fsanitize=fuzzer-no-link $(SAN_FLAGS) -MMD -c $< -o $@
 
 $(S)/libwalrank.a: $(SAN_LIB)
-	rm -f $@
-	ar qcs $@ $^
+	@rm -f $@
+	@echo '  AR           $@'
+	$(Q)ar qcs $@ $^
 
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 $(B)/fuzz/%: tests/fuzz/%.c $(S)/libwalrank.a
 	@mkdir -p $(@D)
-	$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -o $@ $< $(S)/libwalrank.a $(LIBS)
+	@echo '  CC (fuzz)    $<'
+	$(Q)$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -o $@ $< $(S)/libwalrank.a $(LIBS)
 
 .PHONY: fuzz-build fuzz
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
@@ -98,12 +112,13 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 # FUZZ_SECONDS in all, shared by the targets; the corpus is replayed by every `make check`.
 FUZZ_SECONDS ?= 30
 fuzz: fuzz-build
-	scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
+	@scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 # The unit tests once more under ASan and UBSan.
 $(B)/unit-san/%: tests/unit/%.c $(S)/libwalrank.a
 	@mkdir -p $(@D)
-	$(SAN_CC) $(SAN_FLAGS) -fsanitize=fuzzer-no-link -MMD -o $@ $< $(S)/libwalrank.a $(LIBS) -lcmocka
+	@echo '  CC (san)     $<'
+	$(Q)$(SAN_CC) $(SAN_FLAGS) -fsanitize=fuzzer-no-link -MMD -o $@ $< $(S)/libwalrank.a $(LIBS) -lcmocka
 
 .PHONY: unit-san
 unit-san: $(UNIT:%=$(B)/unit-san/%)
@@ -115,22 +130,22 @@ check-deps:
 	@scripts/deps build test
 
 stage-files: check-deps
-	@$(MAKE) --no-print-directory all unit fuzz-build
+	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build
 
 check: stage-files
-	scripts/unroot tests/run check $(TESTS)
+	@scripts/unroot tests/run check $(TESTS)
 	@[ -n "$(TESTS)" ] || $(MAKE) --no-print-directory fuzz
 
 check-full: stage-files
-	@$(MAKE) --no-print-directory unit-san
-	scripts/unroot tests/run full $(TESTS)
+	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
+	@scripts/unroot tests/run full $(TESTS)
 
 # ---- everything else -----------------------------------------------------------------------------
 
 .PHONY: demo install bench format layers lint clean
 demo:
 	@scripts/deps build test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(shell nproc) all
 	@scripts/unroot demo/run
 
 prefix ?= /usr/local
@@ -148,10 +163,10 @@ format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 
 layers:
-	scripts/layers
+	@scripts/layers
 
 lint:
-	scripts/lint
+	@scripts/lint
 
 clean:
 	rm -rf $(B)
