@@ -5,6 +5,7 @@
  * error ends its statement; the statement's policy says what then.  Nothing is allocated, nothing
  * recurses, and no cell ever holds a number that is not finite.
  */
+#include "json_list.h"
 #include "program.h"
 
 #include <math.h>
@@ -479,6 +480,27 @@ list_contains(const Cell *cell, Slice list)
 }
 
 static bool
+json_equals(const Cell *cell, const RuleJson *element)
+{
+	if (cell->kind != element->kind)
+		return false;
+	return cell->kind == RULE_TEXT	   ? rule_json_text_equal(element->text, cell->bytes)
+		   : cell->kind == RULE_NUMBER ? element->number == cell->number
+									   : element->boolean == cell->boolean;
+}
+
+static bool
+json_contains(const Cell *cell, Slice elements)
+{
+	RuleJson element;
+
+	while (rule_json_next(&elements, &element))
+		if (json_equals(cell, &element))
+			return true;
+	return false;
+}
+
+static bool
 in_list(Machine *machine, Cell *cell, const RuleValue *list)
 {
 	if (cell->kind != RULE_MISSING && cell->kind != RULE_TEXT && cell->kind != RULE_NUMBER &&
@@ -489,7 +511,8 @@ in_list(Machine *machine, Cell *cell, const RuleValue *list)
 	if (cell->kind == RULE_MISSING || list->kind == RULE_MISSING)
 		set_missing(cell);
 	else
-		set_bool(cell, list_contains(cell, list->bytes));
+		set_bool(cell,
+				 list->list_is_json ? json_contains(cell, list->bytes) : list_contains(cell, list->bytes));
 	return true;
 }
 

@@ -5,6 +5,7 @@
  * per column tells whether anything in it is read, a small open hash finds the key, and only what
  * is read is decoded.
  */
+#include "json_list.h"
 #include "program.h"
 
 #include <limits.h>
@@ -336,6 +337,7 @@ convert(const WireValue *wire, RuleValue *value)
 		case VALUE_LIST:
 			value->kind = RULE_LIST;
 			value->bytes = wire->bytes;
+			value->list_is_json = false;
 			break;
 		default: /* bytes, nested json */
 			value->kind = RULE_OTHER;
@@ -363,6 +365,23 @@ split_timed(Slice body, WireValue *first, WireValue *second)
 		   first->kind != VALUE_LIST;
 }
 
+/* The same where the value is an array or object: then the wire has the text of the whole. */
+static void
+split_timed_json(Slice text, RuleValue *value)
+{
+	Slice first;
+	Slice time;
+
+	if (!rule_json_pair(text, &first, &time))
+		return;
+	value->has_own_time = rules_parse_time(time, &value->own_time_us);
+	if (!rule_json_list(first, &first))
+		return;
+	value->kind = RULE_LIST;
+	value->bytes = first;
+	value->list_is_json = true;
+}
+
 static bool
 decode(Slice body, bool in_map, RuleValue *value)
 {
@@ -374,6 +393,8 @@ decode(Slice body, bool in_map, RuleValue *value)
 	else if (!wire_value(body, &wire))
 		return false;
 	convert(&wire, value);
+	if (in_map && wire.kind == VALUE_JSON)
+		split_timed_json(wire.bytes, value);
 	return true;
 }
 

@@ -60,8 +60,9 @@ typedef struct RuleValue
 		bool boolean;
 		double number;
 		int64_t time_us; /* INT64_MIN, INT64_MAX: -infinity, infinity */
-		Slice bytes;	 /* RULE_TEXT: UTF-8; RULE_LIST: payload of a wire List */
+		Slice bytes;	 /* RULE_TEXT: UTF-8; RULE_LIST: payload of a wire List, or JSON (list_is_json) */
 	};
+	bool list_is_json; /* RULE_LIST: bytes are what stands inside the brackets of a JSON array */
 	bool has_own_time; /* the value came from a map as [value, "time"] */
 	int64_t own_time_us;
 } RuleValue;
@@ -133,7 +134,8 @@ extern RuleBinding *rules_bind(const RuleProgram *program, const WireRelation *r
  * Fill values[0 .. n-1] for the program from an image: key = Value fields of the key columns,
  * attributes = Attribute fields (WireChange.attributes).  Never allocates.  In the map column a
  * list of two elements whose second is text is [value, "time"]: the value counts as the first, and
- * its own time is the second if that parses; anything else is a bare value.
+ * its own time is the second if that parses; anything else is a bare value.  Such a pair whose first
+ * is an array of scalars is a list, whose first is another array or an object is RULE_OTHER.
  * False when the bytes are malformed.
  */
 extern bool rules_fill(const RuleBinding *binding, Slice key, Slice attributes, RuleValue *values);

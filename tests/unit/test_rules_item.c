@@ -398,7 +398,16 @@ map_values_carry_their_own_time(void **state)
 		{value_list(2, (Bytes[]){value_int(3), value_int(4)}), RULE_LIST, false},
 		{value_list(3, (Bytes[]){value_int(3), value_text("2000-01-01"), value_int(3)}), RULE_LIST, false},
 		{value_list(0, NULL), RULE_LIST, false},
-		{value_bytes(VALUE_JSON, "[{}, \"2000-01-01\"]"), RULE_OTHER, false},
+		{value_bytes(VALUE_JSON, "[{}, \"2000-01-01T00:00:02Z\"]"), RULE_OTHER, true},
+		{value_bytes(VALUE_JSON, "[[\"x\"], \"2000-01-01T00:00:02Z\"]"), RULE_LIST, true},
+		{value_bytes(VALUE_JSON, "[[], \"2000-01-01T00:00:02Z\"]"), RULE_LIST, true},
+		{value_bytes(VALUE_JSON, "[[\"x\", 1, null, true], \"soon\"]"), RULE_LIST, false},
+		{value_bytes(VALUE_JSON, "[[[1]], \"2000-01-01T00:00:02Z\"]"), RULE_OTHER, true},
+		{value_bytes(VALUE_JSON, "[[1, {\"a\": \"]\"}], \"2000-01-01T00:00:02Z\"]"), RULE_OTHER, true},
+		{value_bytes(VALUE_JSON, "[{\"a\": [\"}\"]}, \"2000-01-01T00:00:02Z\"]"), RULE_OTHER, true},
+		{value_bytes(VALUE_JSON, "[[1], 2]"), RULE_OTHER, false},
+		{value_bytes(VALUE_JSON, "[[1], \"2000-01-01\", 3]"), RULE_OTHER, false},
+		{value_bytes(VALUE_JSON, "{\"a\": [[1], \"2000-01-01\"]}"), RULE_OTHER, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -412,6 +421,68 @@ map_values_carry_their_own_time(void **state)
 			fail_msg("case %zu: kind %d, own time %d", i, v[0].kind, v[0].has_own_time);
 		if (v[0].has_own_time)
 			assert_int_equal(v[0].own_time_us, 2000000);
+	}
+}
+
+/* In a map an array comes as [["a", "b"], "time"], which the wire carries as text. */
+static void
+list_in_a_map_is_searched_like_any_other(void **state)
+{
+	static const char pair[] =
+		"[[\"verified\", \"say \\\"x\\\"\\\\\\t\\u0021\", \"]\", \"h\xc3\xa9\", \"\", 12.50, "
+		"-3, 0.1, 100000000000000000000000, true, null], \"2000-01-01T00:00:02Z\"]";
+	static const struct
+	{
+		const char *value;
+		double score;
+	} cases[] = {
+		{"'verified'", 1}, {"'verifie'", 0},   {"'verified2'", 0},
+		{"']'", 1},		   {"'h\xc3\xa9'", 1}, {"'say \"x\"\\\t!'", 1},
+		{"''", 1},		   {"12.5", 1},		   {"0 - 3", 1},
+		{"3", 0},		   {"0.1", 1},		   {"100000000000000000000000", 1},
+		{"true", 1},	   {"false", 0},	   {"'true'", 0},
+		{"'12.50'", 0},	   {"'time'", 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char text[100];
+		Bytes image = {.len = 0};
+		RuleProgram *program;
+		RuleBinding *binding;
+		RuleResult result;
+		RuleValue v[1];
+
+		snprintf(text, sizeof(text), "term t flag(%s in a, 1)", cases[i].value);
+		program = compile(text);
+		binding = bind_with(program, "att");
+		put_set(&image, ATT, "a", value_bytes(VALUE_JSON, pair));
+		fill(binding, &image, v);
+		rules_evaluate(program, v, 0, &result);
+		expect_score(text, result, cases[i].score);
+	}
+}
+
+static void
+broken_json_in_a_map_is_neither_read_past_nor_a_list(void **state)
+{
+	static const char pair[] = "[[\"a\", \"b\\\"\", 1.5], \"2000-01-01\"]";
+	RuleProgram *program = compile("term t flag('b' in a, 1)  on_error 2");
+	RuleBinding *binding = bind_with(program, "att");
+
+	for (size_t len = 0; len < sizeof(pair) - 1; len++)
+	{
+		Bytes image = {.len = 0};
+		Bytes value = {.len = 0};
+		RuleResult result;
+		RuleValue v[1];
+
+		put_field_bytes(&value, VALUE_JSON, pair, len);
+		put_set(&image, ATT, "a", value);
+		fill(binding, &image, v);
+		assert_int_equal(v[0].kind, RULE_OTHER);
+		rules_evaluate(program, v, 0, &result);
+		expect_score("cut", result, 2);
 	}
 }
 
@@ -548,6 +619,8 @@ main(void)
 		TEST(two_names_of_one_attribute_get_the_same_value),
 		TEST(every_kind_of_value_becomes_what_rules_see),
 		TEST(map_values_carry_their_own_time),
+		TEST(list_in_a_map_is_searched_like_any_other),
+		TEST(broken_json_in_a_map_is_neither_read_past_nor_a_list),
 		TEST(what_is_not_there_is_missing_and_what_is_too_large_is_not),
 		TEST(malformed_bytes_are_refused_not_read),
 		TEST(many_keys_are_told_apart),
