@@ -33,6 +33,7 @@ struct Backfills
 	BackfillsStatus status; /* running: the thread has a table, or the answer was not seen yet */
 	uint64_t settled_seq;	/* the scorer must be past it before its word about tables counts */
 	int64_t retry_us;
+	char said[1024];		   /* the thread's own: the error last logged */
 	Absent absent[ABSENT_MAX]; /* consider's own */
 	int nabsent;
 	bool interrupted; /* a crash left the table's backfill open: its snapshot is gone, it begins again */
@@ -65,8 +66,9 @@ read_one(Backfills *backfills, const char *relation)
 
 	if (!ok && (err.class == ERR_DISK || err.class == ERR_RESTART))
 		backfills->failed(backfills->context, &err);
-	else if (!ok && !atomic_load(&backfills->stop))
-		log_error(LOG_WARNING, &err, "will try again");
+	else if (!ok && !atomic_load(&backfills->stop) && strcmp(backfills->said, err.message) != 0)
+		log_error(LOG_WARNING, &err, "will try again"); /* a lasting state is said once */
+	snprintf(backfills->said, sizeof(backfills->said), "%s", ok ? "" : err.message);
 	journal_appended(backfills->journal, &head);
 	pthread_mutex_lock(&backfills->lock);
 	if (ok)
@@ -194,6 +196,12 @@ is_config(const char *relation)
 	return false;
 }
 
+static bool
+needs_reading(const ScorerTable *table)
+{
+	return table->state != 2 || table->lost;
+}
+
 static const char *
 next_table(Backfills *backfills, const ScorerView *view)
 {
@@ -203,7 +211,7 @@ next_table(Backfills *backfills, const ScorerView *view)
 	{
 		const ScorerTable *table = find_table(view, config_tables[i]);
 
-		if ((table == NULL ? i < CONFIG_TABLES_NEEDED : table->state != 2) &&
+		if ((table == NULL ? i < CONFIG_TABLES_NEEDED : needs_reading(table)) &&
 			!is_absent(backfills, config_tables[i]))
 			return config_tables[i];
 	}
@@ -211,7 +219,7 @@ next_table(Backfills *backfills, const ScorerView *view)
 	{
 		const ScorerTable *table = &view->tables[i];
 
-		if (table->state != 2 && !is_config(table->relation) && !is_absent(backfills, table->relation) &&
+		if (needs_reading(table) && !is_config(table->relation) && !is_absent(backfills, table->relation) &&
 			(best == NULL || strcmp(table->relation, best) < 0))
 			best = table->relation;
 	}

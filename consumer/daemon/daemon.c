@@ -174,8 +174,11 @@ start(Daemon *daemon, Error *err)
 		return false;
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
 	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
-	context = (SessionContext){&daemon->settings, daemon->state.journal, daemon->state.dirfd, SCORER_ENGINE,
-							   rules_libm_fingerprint()};
+	context = (SessionContext){.settings = &daemon->settings,
+							   .journal = daemon->state.journal,
+							   .state_dirfd = daemon->state.dirfd,
+							   .engine = SCORER_ENGINE,
+							   .libm = rules_libm_fingerprint()};
 	daemon->parts.receiver = receiver_create(&context);
 	daemon->parts.backfills =
 		backfills_start(&daemon->settings, daemon->state.journal, thread_failed, daemon);
@@ -359,9 +362,10 @@ stop(Daemon *daemon, Error *err)
 	if (pthread_create(&watcher, NULL, second_signal_main, daemon) == 0)
 		pthread_detach(watcher);
 	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	receiver_stop(
+		daemon->parts.receiver); /* first: inside a large transaction it keeps the others from appending */
 	housekeeping_stop(daemon->housekeeping);
 	backfills_stop(daemon->parts.backfills);
-	receiver_stop(daemon->parts.receiver);
 	pthread_join(daemon->receiver_thread, NULL);
 	scorer_thread_stop(daemon->parts.scorer, left_us(deadline - 2 * NEXT_STEP_US));
 	stop_sinks(daemon, deadline);

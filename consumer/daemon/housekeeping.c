@@ -28,7 +28,7 @@ struct Housekeeping
 	bool beat_failing;
 	int64_t beat_us; /* next one */
 	int64_t trim_us;
-	uint64_t rescore_seq; /* the last RESCORE appended */
+	uint64_t asked_seq; /* the last unit appended because the scorer asked, or before us */
 	Sample samples[SAMPLES];
 	int nsamples;
 	ScorerView view;
@@ -47,7 +47,8 @@ beat(Housekeeping *housekeeping)
 	if (status.state != RECEIVER_STREAMING)
 		return; /* the receiver says what is wrong */
 	if (housekeeping->beat == NULL &&
-		!source_connect(housekeeping->parts.settings->conninfo, SOURCE_SQL, &housekeeping->beat, &err))
+		!source_connect_until(housekeeping->parts.settings->conninfo, SOURCE_SQL, &housekeeping->stop,
+							  &housekeeping->beat, &err))
 		goto failed;
 	if (source_beat(housekeeping->beat, &ours->stream_id, &err))
 	{
@@ -62,26 +63,48 @@ failed:
 	housekeeping->beat_failing = true;
 }
 
-/* ---- rescoring ------------------------------------------------------------------------------ */
+/* ---- what the scorer asks for ---------------------------------------------------------------- */
+
+/* One at a time, also across a restart: the scorer's word is about what follows the last one. */
+static bool
+append_asked(Housekeeping *housekeeping, Unit *unit, Slice detail, Error *err)
+{
+	if (housekeeping->view.position.seq < housekeeping->asked_seq)
+		return true;
+	if (journal_append(housekeeping->parts.state->journal, unit, PART_DETAIL, detail, false, err))
+		housekeeping->asked_seq = unit->seq;
+	else if (err->class != ERR_SPACE)
+		return false;
+	return true;
+}
 
 static bool
 append_rescore(Housekeeping *housekeeping, Error *err)
 {
-	Journal *journal = housekeeping->parts.state->journal;
 	const ScorerWants *wants = &housekeeping->view.wants;
 	Unit unit = {.kind = UNIT_RESCORE,
 				 .id = wants->rescore_job,
 				 .chunk = wants->rescore_chunk,
 				 .limit = (uint32_t) housekeeping->parts.config->source.part_changes};
 
-	/* one at a time: the scorer's word is about what follows the last one */
-	if (wants->rescore_job == 0 || housekeeping->view.position.seq < housekeeping->rescore_seq)
+	return wants->rescore_job == 0 || append_asked(housekeeping, &unit, slice_make(NULL, 0), err);
+}
+
+/* Every sink learns that something was not delivered. */
+static bool
+append_gap(Housekeeping *housekeeping, Error *err)
+{
+	const ScorerGap *gap = &housekeeping->view.wants.gap;
+	Unit unit = {.kind = UNIT_GAP, .id = gap->seq, .point = gap->point};
+	Buffer text = {0};
+	bool ok;
+
+	if (gap->seq == 0)
 		return true;
-	if (journal_append(journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, err))
-		housekeeping->rescore_seq = unit.seq;
-	else if (err->class != ERR_SPACE)
-		return false;
-	return true;
+	buffer_printf(&text, "publications lost: %s", gap->text);
+	ok = append_asked(housekeeping, &unit, buffer_slice(&text), err);
+	buffer_free(&text);
+	return ok;
 }
 
 /* ---- disk space ------------------------------------------------------------------------------ */
@@ -161,7 +184,8 @@ step(Housekeeping *housekeeping, Error *err)
 	int64_t now = clock_monotonic_us();
 
 	backfills_consider(housekeeping->parts.backfills, &housekeeping->view);
-	if (!append_rescore(housekeeping, err) || !check_sinks(housekeeping, err))
+	if (!append_gap(housekeeping, err) || !append_rescore(housekeeping, err) ||
+		!check_sinks(housekeeping, err))
 		return false;
 	if (now >= housekeeping->beat_us)
 	{
@@ -203,8 +227,11 @@ Housekeeping *
 housekeeping_start(const HousekeepingParts *parts)
 {
 	Housekeeping *housekeeping = xcalloc(1, sizeof(*housekeeping));
+	JournalHead head;
 
 	housekeeping->parts = *parts;
+	journal_appended(parts->state->journal, &head);
+	housekeeping->asked_seq = head.seq; /* what the last run appended for it, the scorer has yet to read */
 	pthread_create(&housekeeping->thread, NULL, housekeeping_main, housekeeping);
 	return housekeeping;
 }

@@ -177,6 +177,8 @@ tables(const ScorerView *view, Buffer *out)
 		text(out, "backfill",
 			 table->state >= 0 && table->state <= 2 ? table_states[table->state] : "unknown");
 		number(out, "items", table->items);
+		key(out, "lost");
+		buffer_printf(out, "%s", table->lost ? "true" : "false");
 		buffer_printf(out, "}");
 	}
 	buffer_printf(out, "]");
@@ -264,8 +266,12 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 		reason(out, "the source is not connected", status->error);
 	else if (clock_monotonic_us() - status->beat_us > BEAT_RED_US)
 		reason(out, "no beat came through the stream for 60 s", "");
-	if (status->lost[0] != '\0')
-		reason(out, "publications were lost", status->lost);
+	if (view->wants.gap.seq != 0)
+		reason(out, "publications were lost", view->wants.gap.text);
+	for (int i = 0; i < view->ntables; i++)
+		if (view->tables[i].lost)
+			reason(out, "a publication was lost; until it is read again, changes may be missing of",
+				   view->tables[i].relation);
 	if (view->waiting)
 		reason(out, "scoring waits for space", view->note);
 	for (int i = 0; i < input->parts->nsinks; i++)

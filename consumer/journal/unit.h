@@ -55,7 +55,7 @@ typedef struct Unit
 	uint64_t owner_epoch; /* last known; new in UNIT_CONNECT */
 	uint64_t beat;		  /* last seen in the stream */
 	/* by kind */
-	uint64_t id;	 /* BACKFILL: its id.  RESCORE: job.  TIMER: t, us since 1970 */
+	uint64_t id; /* BACKFILL: its id.  RESCORE: job.  TIMER: t, us since 1970.  GAP: unit that told of it */
 	uint32_t chunk;	 /* BACKFILL, RESCORE */
 	uint32_t limit;	 /* RESCORE: items */
 	uint32_t oid;	 /* BACKFILL: the table */

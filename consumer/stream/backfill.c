@@ -583,9 +583,11 @@ connect_all(Backfill *backfill, Error *err)
 {
 	const char *conninfo = backfill->context->settings->conninfo;
 
-	return source_connect(conninfo, SOURCE_SQL, &backfill->reader, err) &&
-		   source_connect(conninfo, SOURCE_SQL, &backfill->observer, err) &&
-		   source_connect(conninfo, SOURCE_REPLICATION, &backfill->exporter, err);
+	const atomic_bool *stop = backfill->context->stop;
+
+	return source_connect_until(conninfo, SOURCE_SQL, stop, &backfill->reader, err) &&
+		   source_connect_until(conninfo, SOURCE_SQL, stop, &backfill->observer, err) &&
+		   source_connect_until(conninfo, SOURCE_REPLICATION, stop, &backfill->exporter, err);
 }
 
 static bool
@@ -602,8 +604,10 @@ static bool
 run_backfill(Backfill *backfill, bool interrupted, Error *err)
 {
 	report(backfill, "connecting");
-	if (!connect_all(backfill, err) || !look_up(backfill, err) ||
-		!describe(backfill, &backfill->describe, &backfill->fingerprint, err) ||
+	/* what is read while a publication is broken is soon out of date, and nothing would tell */
+	if (!connect_all(backfill, err) ||
+		!source_check_publications(backfill->observer, backfill->context->settings->publications, err) ||
+		!look_up(backfill, err) || !describe(backfill, &backfill->describe, &backfill->fingerprint, err) ||
 		(interrupted && !append_abort(backfill, err)) || !append_begin(backfill, err))
 		return false;
 	report(backfill, "exporting snapshot");

@@ -74,6 +74,7 @@ receiver_create(const SessionContext *context)
 	AssemblerEvents events = {relation_seen, receiver};
 
 	receiver->context = *context;
+	receiver->context.stop = &receiver->stop;
 	receiver->settings = context->settings;
 	receiver->journal = context->journal;
 	receiver->assembler = assembler_create(&journal_identity(context->journal)->stream_id, &events);
@@ -246,23 +247,6 @@ begin_unit(Receiver *receiver, const TxnStep *step, Error *err)
 }
 
 static bool
-append_gap(Receiver *receiver, const TxnStep *step, Error *err)
-{
-	Unit unit = {.kind = UNIT_GAP, .point = step->head.commit_lsn};
-	Buffer text = {0};
-	bool ok;
-
-	buffer_printf(&text, "publications lost: %.*s", (int) step->lost.len, (const char *) step->lost.data);
-	log_line(LOG_ERROR, "the source can no longer honour a publication: %.*s", (int) step->lost.len,
-			 (const char *) step->lost.data);
-	snprintf(receiver->next.lost, sizeof(receiver->next.lost), "%.*s", (int) step->lost.len,
-			 (const char *) step->lost.data);
-	ok = journal_append(receiver->journal, &unit, PART_DETAIL, buffer_slice(&text), false, err);
-	buffer_free(&text);
-	return ok;
-}
-
-static bool
 append_frame(Receiver *receiver, const TxnStep *step, Slice frame, Error *err)
 {
 	if (step->first && !begin_unit(receiver, step, err))
@@ -278,7 +262,10 @@ append_frame(Receiver *receiver, const TxnStep *step, Slice frame, Error *err)
 	receiver->next.transactions++;
 	receiver->next.changes += step->changes;
 	receiver->next.commit_time_us = step->head.commit_time_us;
-	return step->lost.len == 0 || append_gap(receiver, step, err);
+	if (step->lost.len > 0) /* the scorer asks for the GAP unit: it remembers, whoever is killed */
+		log_line(LOG_ERROR, "the source can no longer honour a publication: %.*s", (int) step->lost.len,
+				 (const char *) step->lost.data);
+	return true;
 }
 
 static void

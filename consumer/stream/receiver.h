@@ -32,7 +32,6 @@ typedef struct ReceiverStatus
 	int64_t beat_us;		/* monotonic; when the beat last moved, or streaming began */
 	uint64_t beat;
 	uint64_t transactions, changes, frames, bytes, dropped, connects;
-	char lost[256]; /* publications lost, until restart */
 	char error[1024];
 } ReceiverStatus;
 

@@ -79,7 +79,8 @@ read_and_check(const SessionContext *context, Session *session, PGconn *sql, Lsn
 		   source_check_identity(ours, &session->identity, err) &&
 		   source_slot(sql, context->settings->slot, &session->slot, err) &&
 		   source_control(sql, &ours->stream_id, &control, err) &&
-		   source_check(ours, h, &session->identity, &session->slot, &control, err);
+		   source_check(ours, h, &session->identity, &session->slot, &control, err) &&
+		   source_check_publications(sql, context->settings->publications, err);
 }
 
 /* Somebody may have moved the slot between the check and the start. */
@@ -125,8 +126,9 @@ session_open(const SessionContext *context, Session *session, Error *err)
 	bool ok;
 
 	memset(session, 0, sizeof(*session));
-	ok = source_connect(context->settings->conninfo, SOURCE_SQL, &sql, err) &&
-		 source_connect(context->settings->conninfo, SOURCE_REPLICATION, &session->conn, err) &&
+	ok = source_connect_until(context->settings->conninfo, SOURCE_SQL, context->stop, &sql, err) &&
+		 source_connect_until(context->settings->conninfo, SOURCE_REPLICATION, context->stop, &session->conn,
+							  err) &&
 		 start_stream(context, session, sql, err);
 	PQfinish(sql);
 	if (!ok)

@@ -1,7 +1,8 @@
 /*
  * session.h -- from a conninfo to a running stream: every check before START_REPLICATION.
  *
- * Nothing is written anywhere until identity, slot, control row and positions fit (rules C1 to C3).
+ * Nothing is written anywhere until identity, slot, control row, positions and publications fit (rules C1
+ * to C3, C7).
  * Then, in this order, each durable before the next: CONFIG when the options differ from the last
  * ones journaled, owner_epoch + 1 in the control row, CONNECT, START_REPLICATION at H, and C3 again.
  */
@@ -22,7 +23,8 @@ typedef struct SessionContext
 {
 	const SourceSettings *settings;
 	Journal *journal;
-	int state_dirfd; /* remembers the last CONFIG */
+	int state_dirfd;		 /* remembers the last CONFIG */
+	const atomic_bool *stop; /* ends an attempt; NULL = nothing does */
 	uint32_t engine;
 	uint64_t libm;
 } SessionContext;

@@ -5,9 +5,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <libpq-events.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
+#define STOP_LOOK_MS 50 /* who waits for the server looks this often whether to stop */
 #define OPTIONS_OURS                                                                                         \
 	"-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 "     \
 	"-c idle_session_timeout=0 -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1"
@@ -53,11 +59,11 @@ ignore_notice(void *arg, const PGresult *res)
 {
 }
 
-bool
-source_connect(const char *conninfo, SourceKind kind, PGconn **conn, Error *err)
+/* ---- connecting ---------------------------------------------------------------------------- */
+
+static PGconn *
+connect_now(const char *conninfo, SourceKind kind, const char *options)
 {
-	Buffer options = {0};
-	char line[512];
 	const char *keywords[] = {"connect_timeout",
 							  "keepalives_idle",
 							  "keepalives_interval",
@@ -69,19 +75,131 @@ source_connect(const char *conninfo, SourceKind kind, PGconn **conn, Error *err)
 							  "options",
 							  kind == SOURCE_REPLICATION ? "replication" : NULL,
 							  NULL};
-	const char *values[] = {"10",	  "10",		 "5",	 "4",  "60000",
-							conninfo, "walrank", "UTF8", NULL, kind == SOURCE_REPLICATION ? "database" : NULL,
-							NULL};
+	const char *values[] = {
+		"10",	  "10",		 "5",	 "4",	  "60000",
+		conninfo, "walrank", "UTF8", options, kind == SOURCE_REPLICATION ? "database" : NULL,
+		NULL};
+
+	return PQconnectdbParams(keywords, values, 1);
+}
+
+/*
+ * Names are resolved, hosts tried one after the other, each with its timeout: libpq can do all that
+ * only while it blocks.  So it blocks a thread of its own, which whoever has to stop leaves behind.
+ */
+typedef struct Connecting
+{
+	pthread_mutex_t lock;
+	pthread_cond_t moved;
+	bool finished;
+	bool left_behind;
+	char *conninfo;
+	char *options;
+	SourceKind kind;
+	PGconn *conn;
+} Connecting;
+
+static void
+connecting_free(Connecting *connecting)
+{
+	pthread_mutex_destroy(&connecting->lock);
+	pthread_cond_destroy(&connecting->moved);
+	free(connecting->conninfo);
+	free(connecting->options);
+	free(connecting);
+}
+
+static void *
+connecting_main(void *arg)
+{
+	Connecting *connecting = arg;
+	PGconn *conn;
+	bool left_behind;
+
+	pthread_setname_np(pthread_self(), "connect");
+	conn = connect_now(connecting->conninfo, connecting->kind, connecting->options);
+	pthread_mutex_lock(&connecting->lock);
+	connecting->conn = conn;
+	connecting->finished = true;
+	left_behind = connecting->left_behind;
+	pthread_cond_signal(&connecting->moved);
+	pthread_mutex_unlock(&connecting->lock);
+	if (left_behind)
+	{
+		PQfinish(conn);
+		connecting_free(connecting);
+	}
+	return NULL;
+}
+
+static bool
+wait_connected(Connecting *connecting, const atomic_bool *stop)
+{
+	bool finished;
+
+	pthread_mutex_lock(&connecting->lock);
+	while (!connecting->finished && !atomic_load(stop))
+	{
+		int64_t until_us = clock_wall_us() + STOP_LOOK_MS * 1000;
+		struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+
+		pthread_cond_timedwait(&connecting->moved, &connecting->lock, &until);
+	}
+	finished = connecting->finished;
+	connecting->left_behind = !finished;
+	pthread_mutex_unlock(&connecting->lock);
+	return finished;
+}
+
+static bool
+connect_until(const char *conninfo, SourceKind kind, const char *options, const atomic_bool *stop,
+			  PGconn **conn, Error *err)
+{
+	Connecting *connecting = xcalloc(1, sizeof(*connecting));
+	pthread_t thread;
+
+	pthread_mutex_init(&connecting->lock, NULL);
+	pthread_cond_init(&connecting->moved, NULL);
+	connecting->conninfo = xstrdup(conninfo);
+	connecting->options = xstrdup(options);
+	connecting->kind = kind;
+	if (pthread_create(&thread, NULL, connecting_main, connecting) != 0)
+	{
+		connecting_free(connecting);
+		return error_set(err, ERR_RETRY, "could not connect to the source: no thread for it");
+	}
+	pthread_detach(thread);
+	if (!wait_connected(connecting, stop))
+		return error_set(err, ERR_RETRY, "stopped while connecting to the source");
+	*conn = connecting->conn;
+	connecting_free(connecting);
+	return true;
+}
+
+/* Carries the stop flag with the connection (PQinstanceData). */
+static int
+stop_flag(PGEventId event, void *info, void *arg)
+{
+	return 1;
+}
+
+bool
+source_connect_until(const char *conninfo, SourceKind kind, const atomic_bool *stop, PGconn **conn,
+					 Error *err)
+{
+	Buffer options = {0};
+	char line[512];
+	bool ok;
 
 	*conn = NULL;
-	if (!session_options(conninfo, &options, err))
-	{
-		buffer_free(&options);
-		return false;
-	}
-	values[8] = (const char *) options.data;
-	*conn = PQconnectdbParams(keywords, values, 1);
+	ok = session_options(conninfo, &options, err);
+	if (ok && stop != NULL)
+		ok = connect_until(conninfo, kind, (const char *) options.data, stop, conn, err);
+	else if (ok)
+		*conn = connect_now(conninfo, kind, (const char *) options.data);
 	buffer_free(&options);
+	if (!ok)
+		return false;
 	if (*conn == NULL)
 		return error_set(err, ERR_RETRY, "could not connect to the source: out of memory");
 	if (PQstatus(*conn) != CONNECTION_OK)
@@ -93,8 +211,18 @@ source_connect(const char *conninfo, SourceKind kind, PGconn **conn, Error *err)
 		return false;
 	}
 	PQsetNoticeReceiver(*conn, ignore_notice, NULL);
+	if (stop != NULL && PQregisterEventProc(*conn, stop_flag, "stop", NULL))
+		PQsetInstanceData(*conn, stop_flag, (void *) (uintptr_t) stop);
 	return true;
 }
+
+bool
+source_connect(const char *conninfo, SourceKind kind, PGconn **conn, Error *err)
+{
+	return source_connect_until(conninfo, kind, NULL, conn, err);
+}
+
+/* ---- errors and statements ------------------------------------------------------------------ */
 
 typedef struct StateClass
 {
@@ -144,12 +272,62 @@ source_error(PGconn *conn, const PGresult *res, Error *err, const char *what)
 	return false;
 }
 
+/* Until a result is there; false when the connection's owner has to stop. */
+static bool
+wait_result(PGconn *conn, const atomic_bool *stop)
+{
+	while (PQisBusy(conn))
+	{
+		struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
+
+		if (atomic_load(stop))
+			return false;
+		poll(&fd, 1, STOP_LOOK_MS);
+		if (!PQconsumeInput(conn))
+			return true; /* PQgetResult says what happened */
+	}
+	return true;
+}
+
+/* As PQexec and PQexecParams, but a server that does not answer holds nobody who has to stop. NULL: see conn. */
+static PGresult *
+run_statement(PGconn *conn, const char *sql, int nparams, const char *const *params)
+{
+	const atomic_bool *stop = PQinstanceData(conn, stop_flag);
+	PGresult *last = NULL;
+	PGresult *res;
+	bool copying = false;
+
+	if (stop == NULL)
+		return nparams == 0 ? PQexec(conn, sql)
+							: PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
+	if (!(nparams == 0 ? PQsendQuery(conn, sql)
+					   : PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0)))
+		return NULL;
+	while (!copying && wait_result(conn, stop) && (res = PQgetResult(conn)) != NULL)
+	{
+		PQclear(last);
+		last = res;
+		copying = PQresultStatus(res) == PGRES_COPY_BOTH || PQresultStatus(res) == PGRES_COPY_OUT;
+		if (PQstatus(conn) != CONNECTION_OK)
+			break;
+	}
+	return last;
+}
+
+static bool
+source_state_is(const PGresult *res, const char *one, const char *other)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return state != NULL && (strcmp(state, one) == 0 || strcmp(state, other) == 0);
+}
+
 PGresult *
 source_query(PGconn *conn, int columns, Error *err, const char *what, const char *sql, int nparams,
 			 const char *const *params)
 {
-	PGresult *res =
-		nparams == 0 ? PQexec(conn, sql) : PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
+	PGresult *res = run_statement(conn, sql, nparams, params);
 
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
 		source_error(conn, res, err, what);
@@ -166,8 +344,7 @@ bool
 source_execute(PGconn *conn, Error *err, const char *what, const char *sql, int nparams,
 			   const char *const *params)
 {
-	PGresult *res =
-		nparams == 0 ? PQexec(conn, sql) : PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
+	PGresult *res = run_statement(conn, sql, nparams, params);
 	ExecStatusType status = PQresultStatus(res);
 	bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 
@@ -438,6 +615,43 @@ source_check(const JournalIdentity *ours, Lsn h, const SourceIdentity *identity,
 	return true;
 }
 
+/* ---- rule C7 ------------------------------------------------------------------------------- */
+
+bool
+source_check_publications(PGconn *sql, const char *publications, Error *err)
+{
+	/* names as SplitIdentifierString() reads them; the conditions are those of the plugin */
+	static const char query[] =
+		"SELECT n.name, CASE WHEN p.oid IS NULL THEN 'does not exist'"
+		" WHEN p.pubviaroot THEN 'publishes partitions under their root table'"
+		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prqual IS "
+		"NOT NULL)"
+		"  THEN 'has a row filter'"
+		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prattrs IS "
+		"NOT NULL)"
+		"  THEN 'has a column list' END AS why"
+		" FROM (SELECT CASE WHEN t ~ '^\".*\"$' THEN replace(substr(t, 2, length(t) - 2), '\"\"', '\"')"
+		"  ELSE lower(t) END AS name FROM (SELECT btrim(u) AS t FROM unnest(string_to_array($1, ',')) u) l) n"
+		" LEFT JOIN pg_catalog.pg_publication p ON p.pubname::text = n.name ORDER BY why LIMIT 1";
+	PGresult *res = source_query(sql, 2, err, "could not look up the publications", query, 1, &publications);
+	bool ok;
+
+	if (res == NULL)
+		return false;
+	ok = PQntuples(res) == 0 || PQgetisnull(res, 0, 1);
+	if (!ok)
+	{
+		error_set(err, ERR_RETRY, "rule C7: publication \"%s\" %s", PQgetvalue(res, 0, 0),
+				  PQgetvalue(res, 0, 1));
+		error_hint(err, strcmp(PQgetvalue(res, 0, 1), "does not exist") == 0
+							? "Create it again with its tables. The tables are then read again."
+							: "Use ALTER PUBLICATION to set its tables without WHERE and column lists, and "
+							  "publish_via_partition_root = false.");
+	}
+	PQclear(res);
+	return ok;
+}
+
 /* ---- the control row ---------------------------------------------------------------------- */
 
 bool
@@ -594,11 +808,14 @@ source_start(PGconn *replication, const SourceSettings *settings, Lsn start, Err
 	append_option(&command, "max_value_bytes", number);
 	append_option(&command, "format", "protobuf");
 	buffer_append(&command, ")", 2);
-	res = PQexec(replication, (const char *) command.data);
+	res = run_statement(replication, (const char *) command.data, 0, NULL);
 	ok = PQresultStatus(res) == PGRES_COPY_BOTH;
 	if (!ok)
 	{
 		source_error(replication, res, err, "could not start replication");
+		/* C7, broken since it was checked: somebody will repair the publication */
+		if (res != NULL && source_state_is(res, "0A000", "42704"))
+			err->class = ERR_RETRY;
 		error_wrap(err, "%s", (const char *) command.data);
 	}
 	PQclear(res);

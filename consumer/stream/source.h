@@ -9,6 +9,7 @@
 #define WALRANK_SOURCE_H
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 
 #include "journal/journal.h"
 
@@ -32,6 +33,12 @@ typedef enum
 } SourceKind;
 
 extern bool source_connect(const char *conninfo, SourceKind kind, PGconn **conn, Error *err);
+/*
+ * The same for a thread that may have to stop: once *stop is true the attempt, and each statement on the connection
+ * below, fails with ERR_RETRY within a moment. The flag outlives the connection.
+ */
+extern bool source_connect_until(const char *conninfo, SourceKind kind, const atomic_bool *stop,
+								 PGconn **conn, Error *err);
 /* Wraps the connection's or result's error; the class follows its SQLSTATE. Returns false. */
 extern bool source_error(PGconn *conn, const PGresult *res, Error *err, const char *what);
 /* One statement giving rows of `columns` columns; parameters are text. NULL on error. */
@@ -88,6 +95,9 @@ extern bool source_check_identity(const JournalIdentity *ours, const SourceIdent
 /* Rules C1, C2, C3 on what was read: pure. h: durable head. */
 extern bool source_check(const JournalIdentity *ours, Lsn h, const SourceIdentity *identity,
 						 const SourceSlot *slot, const SourceControl *control, Error *err);
+
+/* Rule C7: every publication exists, and none has what the plugin refuses. ERR_RETRY: somebody may repair it. */
+extern bool source_check_publications(PGconn *sql, const char *publications, Error *err);
 
 extern bool source_control_insert(PGconn *sql, const StreamId *stream_id, const char *slot, Error *err);
 extern bool source_control_ready(PGconn *sql, const StreamId *stream_id, Error *err);
