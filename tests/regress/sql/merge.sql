@@ -158,14 +158,16 @@ BEGIN
 END $$;
 
 -- result_is_what_the_oracle_says, and is byte for byte the jsonb that the server itself would build
+\set cases 3000
+\getenv cases WALRANK_CASES
 CREATE TABLE maps AS
 	SELECT n, random_map(size) AS a, random_map(size) AS b, random_map(size) AS c
-	FROM (SELECT n, (ARRAY[1, 3, 8, 20, 70])[1 + n % 5] AS size FROM generate_series(1, 3000) n) s;
+	FROM (SELECT n, (ARRAY[1, 3, 8, 20, 70])[1 + n % 5] AS size FROM generate_series(1, :cases) n) s;
 CREATE FUNCTION valid(j jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
 	SELECT record_image_eq(ROW(j), ROW(j::text::jsonb)) AND j = j::text::jsonb AND jsonb_hash(j) = jsonb_hash(j::text::jsonb)
 		AND j @> j::text::jsonb AND j <@ j::text::jsonb AND jsonb_cmp(j, j::text::jsonb) = 0 AND jsonb_pretty(j)::jsonb = j
 $$;
-SELECT count(*) AS tried, count(*) FILTER (WHERE NOT valid(m)) AS invalid,
+SELECT count(*) = :cases AS tried, count(*) FILTER (WHERE NOT valid(m)) AS invalid,
 	count(*) FILTER (WHERE m <> o.merged) AS wrong, count(*) FILTER (WHERE walrank.would_change(a, b) <> o.changes) AS wrong_change,
 	count(*) FILTER (WHERE NOT valid(walrank.merge(NULL, a)) OR walrank.merge(NULL, a) <> (oracle_merge('{}', a)).merged) AS wrong_first
 FROM maps, LATERAL (SELECT walrank.merge(a, b) AS m OFFSET 0) m, LATERAL oracle_merge(a, b) o;
@@ -177,7 +179,7 @@ SELECT count(*) FILTER (WHERE walrank.merge(a, a) <> a) AS not_idempotent,
 FROM maps, LATERAL (SELECT walrank.merge(NULL, a) AS x) x;
 WITH updates AS (
 	SELECT s, i, jsonb_build_object((ARRAY['a', 'bb', 'c'])[1 + (s + i * i) % 3], jsonb_build_array((s * 7 + i) % 3, i * 1000)) AS u
-	FROM generate_series(1, 200) s, generate_series(1, 6) i
+	FROM generate_series(1, :cases / 15) s, generate_series(1, 6) i
 ), orders AS (
 	SELECT s, o, walrank.merge(u ORDER BY md5(o::text || i::text)) AS m FROM updates, generate_series(1, 40) o GROUP BY s, o
 )
