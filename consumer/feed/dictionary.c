@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "feed/quote.h"
+#include "base/quote.h"
 
 typedef struct Version
 {

@@ -143,21 +143,24 @@ tell_staying(Scorer *scorer, Relation *relation, Slice key, Error *err)
 	return true;
 }
 
+static bool
+forget_displaced(Scorer *scorer, Relation *relation, Error *err)
+{
+	uint64_t count;
+
+	if (relation->displaced == 0)
+		return true;
+	relation->displaced = 0;
+	relation->dirty = true;
+	return store_items_clear(scorer->store, relation->number | DISPLACED_BIT, &count, err);
+}
+
 bool
 change_settle_keys(Scorer *scorer, Error *err)
 {
 	for (uint32_t i = 0; i < scorer->relations.count; i++)
-	{
-		Relation *relation = scorer->relations.list[i];
-		uint64_t count;
-
-		if (relation->displaced == 0)
-			continue;
-		if (!store_items_clear(scorer->store, relation->number | DISPLACED_BIT, &count, err))
+		if (!forget_displaced(scorer, scorer->relations.list[i], err))
 			return false;
-		relation->displaced = 0;
-		relation->dirty = true;
-	}
 	return true;
 }
 
@@ -238,7 +241,7 @@ enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
 
 	if (!show_load(scorer, relation, key, &stored, err))
 		return false;
-	if (scorer->had_whole && relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
+	if (scorer->had && relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
 		return false;
 	if (!show_item(scorer, relation, key, OP_INSERT, err))
 		return false;
@@ -347,7 +350,7 @@ truncate_items(Scorer *scorer, Relation *relation, Error *err)
 		emit_endings(scorer, relation->rankings[i]->number);
 		emit_remove(scorer, relation->rankings[i], slice_make(NULL, 0));
 	}
-	return rescore_drop(scorer, relation, err) &&
+	return rescore_drop(scorer, relation, err) && forget_displaced(scorer, relation, err) &&
 		   store_items_clear(scorer->store, relation->number, &count, err);
 }
 

@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "base/quote.h"
 #include "score/pack.h"
 #include "score/step.h"
 
@@ -425,39 +426,15 @@ scorer_dictionary(Scorer *scorer, Buffer *out)
 	emit_dictionary(scorer, out);
 }
 
-/* As quote_ident() would, but always quoting what is not plainly lower case. */
 static void
-append_identifier(Buffer *out, Slice name)
-{
-	bool plain = name.len > 0 && (name.data[0] == '_' || (name.data[0] >= 'a' && name.data[0] <= 'z'));
-
-	for (size_t i = 0; i < name.len; i++)
-	{
-		uint8_t c = name.data[i];
-
-		plain = plain && (c == '_' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'));
-	}
-	if (!plain)
-		buffer_append_byte(out, '"');
-	for (size_t i = 0; i < name.len; i++)
-	{
-		if (name.data[i] == '"')
-			buffer_append_byte(out, '"');
-		buffer_append_byte(out, name.data[i]);
-	}
-	if (!plain)
-		buffer_append_byte(out, '"');
-}
-
-static void
-table_name(ScorerTable *table, Slice schema, Slice name)
+table_name(ScorerTable *table, const char *schema, const char *name)
 {
 	Buffer text = {0};
 	size_t len;
 
-	append_identifier(&text, schema);
+	quote_identifier(&text, schema);
 	buffer_append_byte(&text, '.');
-	append_identifier(&text, name);
+	quote_identifier(&text, name);
 	len = text.len < sizeof(table->relation) ? text.len : sizeof(table->relation) - 1;
 	memcpy(table->relation, text.data, len);
 	table->relation[len] = '\0';
@@ -488,14 +465,14 @@ scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
 
 	for (int i = 0; i < 2 && count < max; i++, count++)
 	{
-		table_name(&tables[count], slice_string("walrank"), slice_string(config[i].table));
+		table_name(&tables[count], "walrank", config[i].table);
 		table_state(&tables[count], relations_by_role(&scorer->relations, config[i].role));
 	}
 	for (int i = 0; i < scorer->watches.count && count < max; i++, count++)
 	{
 		const Watch *watch = scorer->watches.list[i];
 
-		table_name(&tables[count], slice_string(watch->schema), slice_string(watch->table));
+		table_name(&tables[count], watch->schema, watch->table);
 		table_state(&tables[count], watch->relation);
 	}
 	return count;

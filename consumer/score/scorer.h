@@ -65,7 +65,7 @@ extern void scorer_wants(Scorer *scorer, ScorerWants *wants);
  */
 typedef struct ScorerTable
 {
-	char relation[140]; /* quote_ident'ed "schema.table" */
+	char relation[264]; /* quote_ident'ed "schema.table" */
 	uint32_t number;	/* 0: no unit has used it yet, and oid is 0 too */
 	uint32_t oid;
 	uint64_t backfill; /* id of its last BEGIN */

@@ -210,6 +210,39 @@ items_that_swap_keys_directly_both_survive(void **state)
 	world_free(world);
 }
 
+/* Nothing put aside before a TRUNCATE stands in for what comes after it. */
+static void
+truncate_ends_the_wait_for_a_key(void **state)
+{
+	World *world = ranked_world(BY_PRICE);
+	Held held;
+
+	t_insert(world, "id=1 price=5 title='one' att.k=1");
+	t_insert(world, "id=2 price=6 title='two' att.k=2");
+	t_commit(world);
+	t_key_change(world, "id=1", "id=2 price=5 title=~ att=~");
+	t_truncate(world, &world->item);
+	t_insert(world, "id=2 price=7 title='new' att.k=3");
+	t_commit(world);
+	world_hide(world);
+	t_insert(world, "id=1 price=5 title='one' att.k=1");
+	t_commit(world);
+	world_hide(world);
+	t_key_change(world, "id=1", "id=2 price=5 title=~ att=~");
+	t_truncate(world, &world->item);
+	t_insert(world, "id=2 price=7 title='new' att.k=3");
+	t_delete(world, "id=2");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) delete\n1.1 remove 3 (1)\n"
+						"2.0 change 3 (2) insert 1=5* 2='one'* 3.k=1*\n2.1 score 3 (2) 5 v1\n"
+						"3.0 truncate 3\n3.1 remove 3 ()\n"
+						"4.0 change 3 (2) insert 1=7* 2='new'* 3.k=3*\n4.1 score 3 (2) 7 v1\n"
+						"5.0 change 3 (2) delete\n5.1 remove 3 (2)\n");
+	hold(world, &held);
+	assert_false(held.present);
+	world_free(world);
+}
+
 static void
 truncate_removes_all_once_per_ranking(void **state)
 {
@@ -779,6 +812,27 @@ config_tables_are_backfilled_like_any_other(void **state)
 	u_backfill(world, &world->item, BACKFILL_END, 0);
 	assert_shown(world, "1.0 change 3 (1) insert 1=5* 2='a'* 3.k=1*\n1.1 score 3 (1) 5 v1\n");
 	world_free(world);
+}
+
+/* It goes into statements as it is: LOCK TABLE ONLY user.item would be none. */
+static void
+name_of_a_table_is_quoted_where_the_server_wants_it(void **state)
+{
+	static const char *const cases[][2] = {{"user.\"order\"", "\"user\".\"order\""},
+										   {"\"Shop\".\"a.b\"\"c\"", "\"Shop\".\"a.b\"\"c\""},
+										   {"shop.item_2", "shop.item_2"}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		World *world = world_create(10000);
+		ScorerTable tables[8];
+
+		t_watch(world, OP_INSERT, cases[i][0], "att");
+		t_commit(world);
+		assert_int_equal(scorer_tables(world->scorer, tables, 8), 3);
+		assert_string_equal(tables[2].relation, cases[i][1]);
+		world_free(world);
+	}
 }
 
 /*
@@ -1418,6 +1472,7 @@ main(void)
 		cmocka_unit_test(without_a_stored_image_the_plugins_word_counts),
 		cmocka_unit_test(key_change_removes_the_old_and_keeps_what_it_does_not_carry),
 		cmocka_unit_test(items_that_swap_keys_directly_both_survive),
+		cmocka_unit_test(truncate_ends_the_wait_for_a_key),
 		cmocka_unit_test(truncate_removes_all_once_per_ranking),
 		cmocka_unit_test(an_incomplete_item_is_quarantined_and_completed_later),
 		cmocka_unit_test(defects_are_told_once_and_lose_nothing),
@@ -1437,6 +1492,7 @@ main(void)
 		cmocka_unit_test(the_dictionary_is_the_one_before_the_record),
 		cmocka_unit_test(an_unchanged_table_read_again_tells_nothing),
 		cmocka_unit_test(config_tables_are_backfilled_like_any_other),
+		cmocka_unit_test(name_of_a_table_is_quoted_where_the_server_wants_it),
 		cmocka_unit_test(rows_and_live_changes_meet_in_every_order),
 		cmocka_unit_test(all_24_orders_of_insert_update_delete_and_row),
 		cmocka_unit_test(a_row_fills_only_what_live_changes_left_open),

@@ -1,7 +1,7 @@
 /*
  * quote.c -- see quote.h.
  */
-#include "feed/quote.h"
+#include "base/quote.h"
 
 #include <stdlib.h>
 
