@@ -210,6 +210,28 @@ items_that_swap_keys_directly_both_survive(void **state)
 	world_free(world);
 }
 
+/* One of the two still waits for its row: it is put aside like any other, and the whole one stays. */
+static void
+swap_with_an_item_that_waits_loses_neither(void **state)
+{
+	World *world = ranked_world(BY_PRICE);
+
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	t_insert(world, "id=1 price=5 title='one' att.k=1");
+	t_update(world, "id=2 price=6 title=~ att=~");
+	t_commit(world);
+	world_hide(world);
+	t_key_change(world, "id=1", "id=2 price=5 title=~ att=~");
+	t_key_change(world, "id=2", "id=1 price=6 title=~ att=~");
+	t_update(world, "id=2 price=7 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) delete\n1.1 remove 3 (1)\n"
+						"2.0 change 3 (2) insert 1=5* 2='one'* 3.k=1*\n2.1 score 3 (2) 5 v1\n"
+						"3.0 change 3 (2) update 1=5 2='one' 3.k=1\n"
+						"5.0 change 3 (2) update 1=7* 2='one' 3.k=1\n5.1 score 3 (2) 7 v1\n");
+	world_free(world);
+}
+
 /* Nothing put aside before a TRUNCATE stands in for what comes after it. */
 static void
 truncate_ends_the_wait_for_a_key(void **state)
@@ -1472,6 +1494,7 @@ main(void)
 		cmocka_unit_test(without_a_stored_image_the_plugins_word_counts),
 		cmocka_unit_test(key_change_removes_the_old_and_keeps_what_it_does_not_carry),
 		cmocka_unit_test(items_that_swap_keys_directly_both_survive),
+		cmocka_unit_test(swap_with_an_item_that_waits_loses_neither),
 		cmocka_unit_test(truncate_ends_the_wait_for_a_key),
 		cmocka_unit_test(truncate_removes_all_once_per_ranking),
 		cmocka_unit_test(an_incomplete_item_is_quarantined_and_completed_later),
