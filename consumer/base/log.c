@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -12,8 +13,9 @@
 #include "base/buffer.h"
 #include "base/json.h"
 
-static LogLevel log_threshold = LOG_INFO;
-static bool log_json = false;
+/* set again by a reload, while others log */
+static atomic_int log_threshold = LOG_INFO;
+static atomic_bool log_json = false;
 
 static const char *const level_names[] = {"DEBUG", "LOG", "WARNING", "ERROR", "FATAL"};
 
@@ -50,7 +52,7 @@ emit(LogLevel level, const char *message, const char *hint)
 	Buffer line = {0};
 	ssize_t ignored;
 
-	if (level < log_threshold)
+	if ((int) level < atomic_load(&log_threshold))
 		return;
 	if (log_json)
 	{

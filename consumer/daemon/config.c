@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+_Static_assert(sizeof(ConfigLive) == sizeof(int64_t), "options write both alike");
+
 #define FILE_BYTES_MAX (1 << 20)
 #define ENTRIES_MAX 4096
 #define SINK_NAME_BYTES_MAX 40 /* libinih cuts longer section names: those must not pass */
@@ -554,8 +556,8 @@ reload_section(const Section *section, void *live, const void *fresh, Buffer *re
 		if (def->reloadable && def->type == OPT_ENUM)
 			*(int *) ((char *) live + def->offset) = *(const int *) ((const char *) fresh + def->offset);
 		else if (def->reloadable && def->type != OPT_STRING)
-			*(int64_t *) ((char *) live + def->offset) =
-				*(const int64_t *) ((const char *) fresh + def->offset);
+			atomic_store((ConfigLive *) ((char *) live + def->offset),
+						 *(const int64_t *) ((const char *) fresh + def->offset));
 		else
 			buffer_printf(restart, "%s.%s\n", section->name, def->name);
 	}

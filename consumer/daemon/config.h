@@ -7,10 +7,15 @@
 #ifndef WALRANK_CONFIG_H
 #define WALRANK_CONFIG_H
 
+#include <stdatomic.h>
+
 #include "sinks/sink.h"
 #include "stream/source.h"
 
 #define CONFIG_SINKS_MAX 64
+
+/* A number that a reload may change while other threads read it. */
+typedef _Atomic int64_t ConfigLive;
 
 typedef struct ConfigSource
 {
@@ -37,23 +42,23 @@ typedef struct ConfigStore
 {
 	int64_t map_bytes;
 	int64_t map_bytes_max;
-	int64_t snapshot_interval_ms;
+	ConfigLive snapshot_interval_ms;
 	int64_t snapshot_rate;
 	int64_t snapshots;
-	int64_t commit_time_ms;
-	int64_t commit_changes;
+	ConfigLive commit_time_ms;
+	ConfigLive commit_changes;
 } ConfigStore;
 
 typedef struct ConfigFeed
 {
 	int64_t segment_bytes;
-	int64_t retain_ms;
+	ConfigLive retain_ms;
 } ConfigFeed;
 
 typedef struct ConfigDaemon
 {
-	int64_t shutdown_timeout_ms;
-	int64_t beat_interval_ms;
+	ConfigLive shutdown_timeout_ms;
+	ConfigLive beat_interval_ms;
 } ConfigDaemon;
 
 typedef struct ConfigLog

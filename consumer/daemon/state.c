@@ -12,9 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "rules.h"
+#include "stream/session.h"
+
+#define LOCK_WAIT_US INT64_C(3000000) /* a killed daemon is torn down by then */
+#define LOCK_STEP_US 20000
 
 static bool
 open_below(const char *directory, const char *name, bool create, int *fd, Error *err)
@@ -36,6 +41,26 @@ open_below(const char *directory, const char *name, bool create, int *fd, Error 
 	return false;
 }
 
+/* Killed and started again at once, the process before us may still hold it. */
+static bool
+wait_lock(State *state, const char *directory, Error *err)
+{
+	int64_t deadline = clock_monotonic_us() + LOCK_WAIT_US;
+	bool said = false;
+
+	while (!fs_lock(state->dirfd, "lock", &state->lockfd, err))
+	{
+		if (err->class != ERR_REFUSE || clock_monotonic_us() >= deadline)
+			return false;
+		if (!said)
+			log_line(LOG_INFO, "\"%s\" is locked by another process, waiting up to %d s", directory,
+					 (int) (LOCK_WAIT_US / 1000000));
+		said = true;
+		usleep(LOCK_STEP_US);
+	}
+	return true;
+}
+
 bool
 state_lock(const char *directory, bool create, State *state, Error *err)
 {
@@ -46,7 +71,7 @@ state_lock(const char *directory, bool create, State *state, Error *err)
 			error_hint(err, "Run \"walrankd --create\" once: it makes the slot and the state directory.");
 		return error_wrap(err, "state directory");
 	}
-	if (!fs_lock(state->dirfd, "lock", &state->lockfd, err))
+	if (!wait_lock(state, directory, err))
 	{
 		error_hint(err, "Another walrankd works on \"%s\".", directory);
 		return error_wrap(err, "state directory \"%s\"", directory);
@@ -160,25 +185,100 @@ read_identity(State *state, JournalIdentity *identity, Error *err)
 							: "Run \"walrankd --create\" once: it makes the slot and the state directory.");
 }
 
-/* R6: scores of two engines do not mix silently. */
 static bool
-check_engine(State *state, uint64_t last_seq, Error *err)
+sync_journal(State *state, Error *err)
 {
-	const StoreHeader header = *store_header(state->store);
+	JournalHead head;
+	uint64_t durable;
+	Lsn lsn;
 
-	if (header.engine == SCORER_ENGINE && header.libm == rules_libm_fingerprint())
-		return true;
-	if (store_position(state->store).seq != last_seq || store_position(state->store).part != 0)
+	if (!journal_flush(state->journal, err))
+		return false;
+	journal_appended(state->journal, &head);
+	/* the sync thread is gone, or not there yet: its step is ours */
+	for (int i = 0; i < 10; i++)
 	{
-		error_set(err, ERR_REFUSE,
-				  "rule R6: the store was made by scoring engine %u with another math library, and is "
-				  "not at the journal's end",
-				  header.engine);
-		return error_hint(err, "Start the previous version once, stop it cleanly, then start this one.");
+		journal_durable(state->journal, &durable, &lsn);
+		if (durable >= head.seq)
+			return true;
+		if (!journal_sync_step(state->journal, 0, err))
+			return false;
 	}
-	/* the CONFIG unit that the next connection appends names the new engine, and has every item scored again */
+	return error_set(err, ERR_RETRY, "the journal could not be synced to its end");
+}
+
+/* Whether the unit is a CONFIG that names our engine. */
+static bool
+names_engine(Journal *journal, uint64_t seq, bool *names, Error *err)
+{
+	JournalReader *reader;
+	JournalEvent event = JOURNAL_NOTHING;
+	Unit unit = {0};
+	PartType type;
+	Slice bytes;
+	Buffer lines = {0};
+
+	*names = false;
+	if (!journal_reader_open(journal, seq, &reader, err))
+		return false;
+	buffer_append_byte(&lines, '\n');
+	source_config_engine(SCORER_ENGINE, rules_libm_fingerprint(), &lines);
+	do
+	{
+		event = journal_reader_next(reader, &unit, &type, &bytes, err);
+		if (event == JOURNAL_PART && unit.kind == UNIT_CONFIG && type == PART_DETAIL)
+			*names = memmem(bytes.data, bytes.len, lines.data, lines.len) != NULL;
+	} while (event == JOURNAL_RELATION || event == JOURNAL_UNIT || event == JOURNAL_PART);
+	buffer_free(&lines);
+	journal_reader_close(reader);
+	return event != JOURNAL_ERROR;
+}
+
+/*
+ * R6: scores of two engines do not mix silently.  Another one takes over at a CONFIG unit that names it, and
+ * there alone; *announce: that unit has yet to be appended.  The store's header is the scorer's to change,
+ * when it comes to that unit.
+ */
+static bool
+check_engine(State *state, uint64_t last_seq, bool *announce, Error *err)
+{
+	const StoreHeader *header = store_header(state->store);
+	StorePosition position = store_position(state->store);
+	bool named = false;
+
+	*announce = false;
+	if (header->engine == SCORER_ENGINE && header->libm == rules_libm_fingerprint())
+		return true;
+	*announce = position.seq == last_seq && position.part == 0;
+	if (!*announce && position.part == 0 && !names_engine(state->journal, position.seq + 1, &named, err))
+		return false;
+	if (*announce || named)
+		return true;
+	error_set(err, ERR_REFUSE,
+			  "rule R6: the store was made by scoring engine %u and math library 0x%016" PRIx64
+			  ", which are not ours, and is not at the journal's end",
+			  header->engine, header->libm);
+	return error_hint(err, "Start the previous version once, stop it cleanly, then start this one.");
+}
+
+/* Of the store as the old engine left it a copy is made first: a torn store must not go back beyond the CONFIG. */
+static bool
+announce_engine(State *state, const Config *config, Error *err)
+{
+	SourceSettings settings;
+	Unit unit = {.kind = UNIT_CONFIG};
+	Buffer text = {0};
+	uint64_t seq;
+	bool ok;
+
 	log_line(LOG_WARNING, "the scoring engine changed: every item will be scored again");
-	return true;
+	config_source_settings(config, &settings);
+	source_config_text(&settings, SCORER_ENGINE, rules_libm_fingerprint(), &text);
+	ok = sync_journal(state, err) && feed_sync(state->feed, err) && store_snapshot(state->store, &seq, err) &&
+		 journal_append(state->journal, &unit, PART_DETAIL, buffer_slice(&text), false, err) &&
+		 sync_journal(state, err) && fs_replace(state->dirfd, SESSION_CONFIG_FILE, buffer_slice(&text), err);
+	buffer_free(&text);
+	return ok || error_wrap(err, "could not record the change of the scoring engine");
 }
 
 /* R7: the journal must still hold what the store has not seen. */
@@ -208,22 +308,26 @@ open_store_and_feed(State *state, const Config *config, const StreamId *stream_i
 	StorePosition position;
 	uint64_t durable;
 	Lsn lsn;
+	bool announce;
 
 	journal_appended(state->journal, &head);
 	journal_durable(state->journal, &durable, &lsn);
 	if (!store_open(state->store_dirfd, &settings, stream_id, head.seq, durable, &state->store, err))
 		return error_wrap(err, "store");
-	if (!check_journal_reaches(state, head.seq, err) || !check_engine(state, head.seq, err) ||
+	if (!check_journal_reaches(state, head.seq, err) || !check_engine(state, head.seq, &announce, err) ||
 		!scorer_create(state->store, (uint32_t) config->source.part_changes, &state->scorer, err))
 		return false;
 	position = store_position(state->store);
 	feed = feed_settings(state, config, stream_id);
 	if (!feed_open(state->feed_dirfd, &feed, position.seq, position.part, &state->feed, err))
 		return error_wrap(err, "feed");
+	if (announce && !announce_engine(state, config, err))
+		return false;
+	journal_durable(state->journal, &durable, &lsn);
 	feed_set_durable(state->feed, durable);
 	log_line(LOG_INFO,
 			 "journal at unit %" PRIu64 ", " LSN_FORMAT "; store at unit %" PRIu64 ", %" PRIu64 " items",
-			 head.seq, LSN_ARGS(lsn), position.seq, store_items(state->store));
+			 durable, LSN_ARGS(lsn), position.seq, store_items(state->store));
 	return true;
 }
 
@@ -259,28 +363,6 @@ close_logs(State *state)
 	state->feed = NULL;
 	state->scorer = NULL;
 	state->journal = NULL;
-}
-
-static bool
-sync_journal(State *state, Error *err)
-{
-	JournalHead head;
-	uint64_t durable;
-	Lsn lsn;
-
-	if (!journal_flush(state->journal, err))
-		return false;
-	journal_appended(state->journal, &head);
-	/* the sync thread is gone by now: its step is ours */
-	for (int i = 0; i < 10; i++)
-	{
-		journal_durable(state->journal, &durable, &lsn);
-		if (durable >= head.seq)
-			return true;
-		if (!journal_sync_step(state->journal, 0, err))
-			return false;
-	}
-	return error_set(err, ERR_RETRY, "the journal could not be synced to its end");
 }
 
 bool

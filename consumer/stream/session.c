@@ -8,7 +8,6 @@
 #include "base/log.h"
 
 #define DURABLE_WAIT_US INT64_C(30000000)
-#define CONFIG_FILE "config" /* the text of the last CONFIG unit, so that equal ones are not repeated */
 #define CONFIG_BYTES_MAX 8192
 
 /* Appended and synced, or an error. */
@@ -35,11 +34,11 @@ append_config(const SessionContext *context, Error *err)
 	bool ok;
 
 	source_config_text(context->settings, context->engine, context->libm, &text);
-	ok = fs_read_file(context->state_dirfd, CONFIG_FILE, sizeof(last), last, &len, &found, err);
+	ok = fs_read_file(context->state_dirfd, SESSION_CONFIG_FILE, sizeof(last), last, &len, &found, err);
 	if (ok && !(found && slice_equal(slice_make(last, len), buffer_slice(&text))))
 		/* the unit first: a crash between the two only repeats an equal CONFIG */
 		ok = append_durable(context->journal, &unit, buffer_slice(&text), err) &&
-			 fs_replace(context->state_dirfd, CONFIG_FILE, buffer_slice(&text), err);
+			 fs_replace(context->state_dirfd, SESSION_CONFIG_FILE, buffer_slice(&text), err);
 	buffer_free(&text);
 	return ok || error_wrap(err, "could not record the configuration");
 }

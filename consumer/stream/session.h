@@ -11,6 +11,9 @@
 
 #include "stream/source.h"
 
+/* In the state directory: the text of the last CONFIG unit, so that equal ones are not repeated. */
+#define SESSION_CONFIG_FILE "config"
+
 typedef struct Session
 {
 	PGconn *conn; /* in COPY BOTH mode */

@@ -824,12 +824,18 @@ source_start(PGconn *replication, const SourceSettings *settings, Lsn start, Err
 }
 
 void
+source_config_engine(uint32_t engine, uint64_t libm, Buffer *out)
+{
+	buffer_printf(out, "engine=%u\nlibm=0x%016" PRIx64 "\n", engine, libm);
+}
+
+void
 source_config_text(const SourceSettings *settings, uint32_t engine, uint64_t libm, Buffer *out)
 {
 	buffer_printf(out,
 				  "plugin=%s\npublication_names=%s\nframe_bytes=%" PRId64 "\nmax_value_bytes=%" PRId64
 				  "\nformat=protobuf\n",
 				  SOURCE_PLUGIN, settings->publications, settings->frame_bytes, settings->max_value_bytes);
-	buffer_printf(out, "engine=%u\nlibm=0x%016" PRIx64 "\npart_changes=%" PRId64 "\n", engine, libm,
-				  settings->part_changes);
+	source_config_engine(engine, libm, out);
+	buffer_printf(out, "part_changes=%" PRId64 "\n", settings->part_changes);
 }

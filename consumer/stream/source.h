@@ -112,6 +112,8 @@ extern bool source_create_slot(PGconn *replication, const char *slot, Lsn *consi
 extern bool source_drop_slot(PGconn *sql, const char *slot, Error *err);
 /* START_REPLICATION at `start`; the connection is then in COPY BOTH mode. */
 extern bool source_start(PGconn *replication, const SourceSettings *settings, Lsn start, Error *err);
+/* The part of CONFIG's text that names the scoring engine: whole lines, as they stand in it. */
+extern void source_config_engine(uint32_t engine, uint64_t libm, Buffer *out);
 /* CONFIG's text: all that decides the meaning of the stream, as key=value lines. */
 extern void source_config_text(const SourceSettings *settings, uint32_t engine, uint64_t libm, Buffer *out);
 
