@@ -103,6 +103,18 @@ find_command(char **words, int nwords, int *used)
 	return NULL;
 }
 
+/* "rules" is the first word of a command: what may follow? */
+static const char *
+command_of_group(const char *word)
+{
+	size_t len = strlen(word);
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strncmp(commands[i]->name, word, len) == 0 && commands[i]->name[len] == ' ')
+			return commands[i]->name;
+	return NULL;
+}
+
 static const char *
 nearest_command(const char *word)
 {
@@ -221,7 +233,9 @@ parse_arguments(Parse *parse, int argc, char **argv)
 			parse->command = find_command(argv + i, argc - i, &used);
 			if (parse->command == NULL)
 			{
-				const char *near = nearest_command(argv[i]);
+				const char *near = command_of_group(argv[i]);
+
+				near = near != NULL ? near : nearest_command(argv[i]);
 
 				return near != NULL ? cli_usage("unknown command \"%s\"; did you mean \"%s\"?", argv[i], near)
 									: cli_usage("unknown command \"%s\"", argv[i]);
@@ -330,29 +344,32 @@ append_keyword(Buffer *conninfo, const char *keyword, const char *value)
 	buffer_append_byte(conninfo, '\'');
 }
 
+/* The configuration's conninfo first, what the options say behind it: of two equal keywords libpq takes the later. */
 bool
 cli_conninfo(const Cli *cli, Buffer *conninfo, Error *err)
 {
-	bool given = cli->host != NULL || cli->port != NULL || cli->user != NULL || cli->dbname != NULL;
+	const char *dbname = cli->dbname;
+	bool whole = dbname != NULL && (strchr(dbname, '=') != NULL || strstr(dbname, "://") != NULL);
 
-	if (!given && cli->config_file != NULL)
+	if (whole)
+	{
+		buffer_printf(conninfo, "%s", dbname); /* a conninfo string or URI, as psql -d takes it */
+		dbname = NULL;
+	}
+	else if (cli->config_file != NULL)
 	{
 		Config *config;
 
 		if (!cli_config(cli, &config, err))
 			return false;
-		buffer_printf(conninfo, "%s", config->source.conninfo);
+		if (strstr(config->source.conninfo, "://") == NULL)
+			buffer_printf(conninfo, "%s", config->source.conninfo);
 		config_free(config);
 	}
-	else if (cli->dbname != NULL && (strchr(cli->dbname, '=') != NULL || strstr(cli->dbname, "://") != NULL))
-		buffer_printf(conninfo, "%s", cli->dbname); /* a conninfo string or URI, as psql -d takes it */
-	else
-	{
-		append_keyword(conninfo, "host", cli->host);
-		append_keyword(conninfo, "port", cli->port);
-		append_keyword(conninfo, "user", cli->user);
-		append_keyword(conninfo, "dbname", cli->dbname);
-	}
+	append_keyword(conninfo, "host", cli->host);
+	append_keyword(conninfo, "port", cli->port);
+	append_keyword(conninfo, "user", cli->user);
+	append_keyword(conninfo, "dbname", dbname);
 	buffer_append_byte(conninfo, '\0');
 	return true;
 }

@@ -14,9 +14,11 @@
 typedef struct Check
 {
 	const char *name;
-	int version_min; /* of the server; 0 = any */
+	int version_min; /* of the server; 0 = any, OURS = reads tables of the extension */
 	const char *sql; /* $1 = slot, $2 = the daemon's role */
 } Check;
+
+#define OURS (-1)
 
 static const Check checks[] = {
 	{"wal_level", 0,
@@ -31,7 +33,11 @@ static const Check checks[] = {
 	 "SELECT 'blocker', 'the server refuses our plugin for role ' || quote_ident($2) || ': "
 	 "output_plugin_libraries is ' || v.list, "
 	 "'ALTER ROLE ' || quote_ident($2) || ' SET output_plugin_libraries = ' || v.list || ', walrank;' "
-	 "FROM (SELECT coalesce((SELECT substr(c, strpos(c, '=') + 1) FROM pg_db_role_setting s, "
+	 "FROM (SELECT coalesce((SELECT ' IN DATABASE ' || quote_ident(current_database()) FROM "
+	 "pg_db_role_setting s, unnest(s.setconfig) c WHERE c LIKE 'output\\_plugin\\_libraries=%' AND s.setrole "
+	 "= (SELECT oid FROM pg_roles WHERE rolname = $2) AND s.setdatabase = (SELECT oid FROM pg_database WHERE "
+	 "datname = current_database())), '') AS scope, coalesce((SELECT substr(c, strpos(c, '=') + 1) FROM "
+	 "pg_db_role_setting s, "
 	 "unnest(s.setconfig) c WHERE c LIKE "
 	 "'output\\_plugin\\_libraries=%' AND s.setrole IN (0, coalesce((SELECT oid FROM pg_roles WHERE rolname "
 	 "= $2), 0)) AND "
@@ -75,11 +81,25 @@ static const Check checks[] = {
 	 "'i' THEN ' has REPLICA IDENTITY USING INDEX' ELSE ' has no primary key' END, CASE WHEN c.relreplident "
 	 "IN ('n', 'i') THEN "
 	 "'ALTER TABLE ' || c.oid::regclass || ' REPLICA IDENTITY DEFAULT;' ELSE 'ALTER TABLE ' || "
-	 "c.oid::regclass || ' ADD PRIMARY KEY (...);' END "
+	 "c.oid::regclass || ' ADD PRIMARY KEY (' || coalesce((SELECT quote_ident(attname) FROM pg_attribute "
+	 "WHERE attrelid = c.oid AND attname = 'id' AND NOT attisdropped), '...') || ');' END "
 	 "FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = "
 	 "r.prrelid WHERE p.pubname = 'walrank' "
 	 "AND (c.relreplident IN ('n', 'i') OR NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND "
 	 "i.indisprimary))"},
+	{"captured", OURS,
+	 "SELECT 'blocker', 'watched table ' || w.relation || CASE WHEN to_regclass(w.relation) IS NULL THEN ' "
+	 "does not exist' ELSE ' is not in publication walrank: its changes do not arrive' END, CASE WHEN "
+	 "to_regclass(w.relation) IS NULL THEN 'DELETE FROM walrank.watched WHERE relation = ' || "
+	 "quote_literal(w.relation) || ';' ELSE 'SELECT walrank.watch(' || quote_literal(w.relation) || "
+	 "coalesce(', ' || quote_literal(w.map), '') || ');' END FROM walrank.watched w WHERE NOT EXISTS (SELECT "
+	 "FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = 'walrank' AND "
+	 "r.prrelid = to_regclass(w.relation))"},
+	{"slot exists", OURS,
+	 "SELECT 'blocker', 'slot ' || quote_ident(c.slot) || ' of stream ' || c.stream_id || ' does not exist', "
+	 "'walrank teardown; move the state directory away; empty the sinks; walrank init; walrankd --create' "
+	 "FROM walrank.control c WHERE c.slot = $1 AND c.state = 'ready' AND NOT EXISTS (SELECT FROM "
+	 "pg_replication_slots s WHERE s.slot_name = c.slot)"},
 	{"slot", 0,
 	 "SELECT CASE WHEN wal_status IN ('lost', 'unreserved') THEN 'blocker' ELSE 'warning' END, 'slot ' || "
 	 "quote_ident(slot_name) || ': "
@@ -172,15 +192,15 @@ report(Findings *findings, const char *check, const char *severity, const char *
 }
 
 static bool
-run_check(PGconn *conn, const Check *check, const char *slot, const char *role, Findings *findings,
-		  Error *err)
+run_check(PGconn *conn, const Check *check, bool installed, const char *slot, const char *role,
+		  Findings *findings, Error *err)
 {
 	/* both parameters are always given a type, whether the query uses them or not */
 	Buffer sql = {0};
 	const char *params[] = {slot, role};
 	PGresult *res;
 
-	if (PQserverVersion(conn) < check->version_min)
+	if (PQserverVersion(conn) < check->version_min || (check->version_min == OURS && !installed))
 		return true;
 	buffer_printf(&sql, "SELECT c.* FROM (SELECT $1::pg_catalog.text, $2::pg_catalog.text) p, LATERAL (%s) c",
 				  check->sql);
@@ -192,6 +212,18 @@ run_check(PGconn *conn, const Check *check, const char *slot, const char *role, 
 		report(findings, check->name, PQgetvalue(res, i, 0), PQgetvalue(res, i, 1), PQgetvalue(res, i, 2));
 	PQclear(res);
 	return true;
+}
+
+/* Without the extension its tables cannot be asked; that it is missing is a finding of its own. */
+static bool
+is_installed(PGconn *conn, bool *installed, Error *err)
+{
+	PGresult *res =
+		source_query(conn, 1, err, "extension", "SELECT pg_catalog.to_regclass('walrank.control')", 0, NULL);
+
+	*installed = res != NULL && !PQgetisnull(res, 0, 0);
+	PQclear(res);
+	return res != NULL;
 }
 
 enum
@@ -216,14 +248,16 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 	Error err;
 	const char *role = values[DOCTOR_ROLE] != NULL ? values[DOCTOR_ROLE] : "walrank_daemon";
 	const char *slot = values[DOCTOR_SLOT];
+	bool installed = false;
 	bool ok = cli->config_file == NULL || cli_config(cli, &config, &err);
 
 	if (slot == NULL)
 		slot = config != NULL ? config->source.slot : "walrank";
 	ok = ok && cli_conninfo(cli, &conninfo, &err) &&
 		 source_connect((char *) conninfo.data, SOURCE_SQL, &conn, &err);
+	ok = ok && is_installed(conn, &installed, &err);
 	for (size_t i = 0; ok && i < sizeof(checks) / sizeof(checks[0]); i++)
-		ok = run_check(conn, &checks[i], slot, role, &findings, &err);
+		ok = run_check(conn, &checks[i], installed, slot, role, &findings, &err);
 	if (ok && cli->json)
 		cli_print("{\"blockers\":%d,\"findings\":[%.*s]}\n", findings.blockers, (int) findings.out.len,
 				  (char *) findings.out.data);

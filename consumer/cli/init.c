@@ -114,32 +114,47 @@ check_retained_wal(Init *init, bool accept_unbounded)
 	return true;
 }
 
-/* A list element, quoted the way the server's list settings want it: never as one string. */
+/*
+ * The role's effective list and ours, each element quoted the way the server's list settings want it:
+ * never as one string.  What this session starts with is another role's business where that role or
+ * the database has a value of its own: then the configuration file's value counts.
+ */
 #define LIST_UNION                                                                                           \
-	"SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(l), ', ') FROM (SELECT "                   \
-	"pg_catalog.btrim(x, "                                                                                   \
-	"' \"') AS l FROM pg_catalog.unnest(pg_catalog.string_to_array(coalesce((SELECT pg_catalog.substr(c, "   \
-	"pg_catalog.strpos(c, '=') + 1) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c " \
-	"WHERE c LIKE 'output\\_plugin\\_libraries=%' AND s.setrole IN (0, coalesce((SELECT oid FROM "           \
+	"SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(l), ', ') FROM (SELECT pg_catalog.btrim("  \
+	"x, ' \"') AS l FROM pg_catalog.unnest(pg_catalog.string_to_array(coalesce((SELECT pg_catalog.substr("   \
+	"c, pg_catalog.strpos(c, '=') + 1) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig)" \
+	" c WHERE c LIKE 'output\\_plugin\\_libraries=%' AND s.setrole IN (0, coalesce((SELECT oid FROM "        \
 	"pg_catalog.pg_roles WHERE rolname = $1), 0)) AND s.setdatabase IN (0, (SELECT oid FROM "                \
 	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) ORDER BY (s.setrole <> "         \
-	"0)::int4 * 2 "                                                                                          \
-	"+ (s.setdatabase <> 0)::int4 DESC LIMIT 1), g.reset_val), ',')) x UNION SELECT 'walrank') u WHERE l "   \
-	"<> ''"
+	"0)::int4 * 2 + (s.setdatabase <> 0)::int4 DESC LIMIT 1), CASE WHEN g.source IN ('global', 'database', " \
+	"'user', 'database user', 'client', 'session') THEN coalesce((SELECT f.setting FROM "                    \
+	"pg_catalog.pg_file_settings f WHERE f.name = g.name AND f.applied ORDER BY f.seqno DESC LIMIT 1), "     \
+	"g.boot_val) ELSE g.reset_val END), ',')) x UNION SELECT 'walrank') u WHERE l <> ''"
+
+/* A value for the role in this database alone hides the role's own: then that one is set. */
+#define IN_DATABASE                                                                                          \
+	"SELECT ' IN DATABASE ' || pg_catalog.quote_ident(d.datname) FROM pg_catalog.pg_db_role_setting s, "     \
+	"pg_catalog.unnest(s.setconfig) c, pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE c LIKE "        \
+	"'output\\_plugin\\_libraries=%' AND r.rolname = $1 AND s.setrole = r.oid AND d.datname = "              \
+	"pg_catalog.current_database() AND s.setdatabase = d.oid"
 
 static bool
 allow_plugin(Init *init)
 {
 	char *list = NULL;
+	char *scope = NULL;
 	char *role = PQescapeIdentifier(init->conn, init->role, strlen(init->role));
 	bool ok =
 		ask(init, &list,
 			"SELECT (" LIST_UNION ") FROM pg_catalog.pg_settings g WHERE g.name = 'output_plugin_libraries'",
-			init->role);
+			init->role) &&
+		ask(init, &scope, IN_DATABASE, init->role);
 
 	if (ok && list != NULL)
-		ok = statement(init, "ALTER ROLE %s SET output_plugin_libraries = %s", role, list);
+		ok = statement(init, "ALTER ROLE %s%s SET output_plugin_libraries = %s", role,
+					   scope != NULL ? scope : "", list);
 	free(list);
+	free(scope);
 	PQfreemem(role);
 	return ok;
 }

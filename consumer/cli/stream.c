@@ -7,6 +7,7 @@
  */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -117,8 +118,8 @@ stream_server(const Cli *cli, const char *const *values, uint64_t limit)
 /* ---- from the local feed ----------------------------------------------------------------------- */
 
 static bool
-write_record(NdjsonWriter *writer, const FeedReader *reader, RecordReader *record, Buffer *lines, uint64_t *n,
-			 Error *err)
+write_record(NdjsonWriter *writer, const FeedReader *reader, RecordReader *record, uint64_t limit,
+			 Buffer *lines, uint64_t *n, Error *err)
 {
 	RecordEntry entry;
 	bool done = false;
@@ -131,6 +132,8 @@ write_record(NdjsonWriter *writer, const FeedReader *reader, RecordReader *recor
 		if (!ndjson_write(writer, lines, reader, &record->header, &entry, err))
 			return false;
 		*n += lines->len > before;
+		if (limit != 0 && *n >= limit)
+			return true;
 	}
 	return done;
 }
@@ -149,7 +152,8 @@ follow_feed(FeedReader *reader, uint64_t limit, bool loop, Error *err)
 		FeedEvent event = feed_reader_next(reader, &record, err);
 
 		if (event == FEED_RECORD)
-			ok = write_record(writer, reader, &record, &lines, &n, err) && write_out(buffer_slice(&lines));
+			ok = write_record(writer, reader, &record, limit, &lines, &n, err) &&
+				 write_out(buffer_slice(&lines));
 		else if (event == FEED_ERROR)
 			ok = false;
 		else if (!loop)
@@ -162,6 +166,17 @@ follow_feed(FeedReader *reader, uint64_t limit, bool loop, Error *err)
 	return ok;
 }
 
+/* A plain number from 1 up, in full. */
+static bool
+parse_number(const char *text, uint64_t *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoull(text, &end, 10);
+	return errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0' && *number > 0;
+}
+
 static int
 stream_feed(const Cli *cli, const char *const *values, uint64_t limit)
 {
@@ -169,10 +184,13 @@ stream_feed(const Cli *cli, const char *const *values, uint64_t limit)
 	FeedReader *reader = NULL;
 	Buffer path = {0};
 	int dirfd = -1;
-	uint64_t seq = strtoull(values[STREAM_FROM], NULL, 10);
+	uint64_t seq;
 	Error err = {0};
-	bool ok = cli_config(cli, &config, &err);
+	bool ok;
 
+	if (!parse_number(values[STREAM_FROM], &seq))
+		return cli_usage("\"%s\" is no unit number", values[STREAM_FROM]);
+	ok = cli_config(cli, &config, &err);
 	if (!ok)
 		return cli_fail(&err);
 	buffer_printf(&path, "%s/feed", config->state.directory);
@@ -193,8 +211,10 @@ stream_feed(const Cli *cli, const char *const *values, uint64_t limit)
 static int
 run(const Cli *cli, const char *const *values, const char *const *operands)
 {
-	uint64_t limit = values[STREAM_LIMIT] != NULL ? strtoull(values[STREAM_LIMIT], NULL, 10) : 0;
+	uint64_t limit = 0;
 
+	if (values[STREAM_LIMIT] != NULL && !parse_number(values[STREAM_LIMIT], &limit))
+		return cli_usage("--limit needs a number above 0, not \"%s\"", values[STREAM_LIMIT]);
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);
 	signal(SIGPIPE, SIG_IGN);

@@ -73,10 +73,65 @@ slot_is_free(Teardown *down, const char *slot)
 	return true;
 }
 
+/* DROP OWNED takes all a role owns: nobody's tables may go with it. */
+static bool
+roles_own_nothing(Teardown *down, const char *role)
+{
+	const char *params[] = {role};
+	PGresult *res = source_query(
+		down->conn, 2, &down->err, "owned tables",
+		"SELECT c.oid::pg_catalog.regclass, r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r "
+		"ON r.oid = c.relowner WHERE r.rolname IN ($1, 'walrank_admin', 'walrank_ingest', 'walrank_reader') "
+		"AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d "
+		"JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid WHERE d.classid = "
+		"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e' AND e.extname = "
+		"'walrank') ORDER BY 1 LIMIT 1",
+		1, params);
+	bool ok = res != NULL;
+
+	if (ok && PQntuples(res) > 0)
+	{
+		ok = error_set(&down->err, ERR_CONFIG, "role \"%s\" owns \"%s\", which is not ours to remove",
+					   PQgetvalue(res, 0, 1), PQgetvalue(res, 0, 0));
+		error_hint(&down->err, "REASSIGN OWNED BY \"%s\" TO another role first.", PQgetvalue(res, 0, 1));
+	}
+	PQclear(res);
+	return ok;
+}
+
+static bool
+may_remove(Teardown *down)
+{
+	PGresult *res =
+		source_query(down->conn, 1, &down->err, "rights",
+					 "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper", 0, NULL);
+	bool super = res != NULL && PQntuples(res) > 0;
+
+	if (res != NULL && !super)
+	{
+		error_set(&down->err, ERR_CONFIG, "only a superuser may remove walrank; connected as \"%s\"",
+				  PQuser(down->conn));
+		error_hint(&down->err, "Name one with -U; the configuration names the daemon's own role.");
+	}
+	PQclear(res);
+	return super;
+}
+
+/*
+ * Our roles that own nothing but publications of ours: DROP OWNED takes rights away, and must never
+ * take somebody's table with them.
+ */
+#define OUR_ROLES                                                                                            \
+	"SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles r WHERE rolname IN ($1, "               \
+	"'walrank_admin', 'walrank_ingest', 'walrank_reader') AND NOT EXISTS (SELECT FROM "                      \
+	"pg_catalog.pg_shdepend d WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND "         \
+	"d.refobjid = r.oid AND (d.deptype = 'o' AND d.classid <> "                                              \
+	"'pg_catalog.pg_publication'::pg_catalog.regclass"
+
 static bool
 remove_all(Teardown *down, const char *slot, const char *role)
 {
-	return slot_is_free(down, slot) &&
+	return may_remove(down) && slot_is_free(down, slot) &&
 		   for_each(down,
 					"SELECT pg_catalog.quote_literal(slot_name) FROM pg_catalog.pg_replication_slots WHERE "
 					"slot_name = $1",
@@ -89,20 +144,13 @@ remove_all(Teardown *down, const char *slot, const char *role)
 					"SELECT pg_catalog.quote_ident(extname) FROM pg_catalog.pg_extension WHERE extname = "
 					"'walrank'",
 					NULL, "DROP EXTENSION %s CASCADE") &&
-		   for_each(down,
-					"SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles WHERE rolname IN ($1, "
-					"'walrank_admin', 'walrank_ingest', 'walrank_reader')",
-					role, "DROP OWNED BY %s") &&
+		   for_each(down, OUR_ROLES "))", role, "DROP OWNED BY %s") &&
 		   /* a role that another database of the cluster still needs stays */
-		   for_each(
-			   down,
-			   "SELECT pg_catalog.quote_ident(rolname) FROM pg_catalog.pg_roles r WHERE rolname IN ($1, "
-			   "'walrank_admin', 'walrank_ingest', "
-			   "'walrank_reader') AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d WHERE d.refclassid = "
-			   "'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid AND d.dbid <> 0 AND "
-			   "d.dbid <> (SELECT oid FROM "
-			   "pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
-			   role, "DROP ROLE %s");
+		   for_each(down,
+					OUR_ROLES
+					" OR d.dbid <> 0 AND d.dbid <> (SELECT oid FROM pg_catalog.pg_database WHERE datname = "
+					"pg_catalog.current_database())))",
+					role, "DROP ROLE %s");
 }
 
 enum
