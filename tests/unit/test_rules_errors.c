@@ -4,6 +4,8 @@
  */
 #include "test_rules_support.h"
 
+#include "functions.h"
+
 typedef struct Refused
 {
 	const char *text;
@@ -332,6 +334,75 @@ attributes_are_limited(void **state)
 	assert_non_null(strstr(compile_error(text).message, "more than 128 attributes"));
 }
 
+/* ---- doc/rules.md ---------------------------------------------------------------------------- */
+
+static char doc[64 * 1024];
+
+/* The tests are run in the root of the tree. */
+static void
+doc_read(void)
+{
+	FILE *file = fopen("doc/rules.md", "r");
+
+	if (file == NULL)
+		fail_msg("could not open doc/rules.md");
+	doc[fread(doc, 1, sizeof(doc) - 1, file)] = '\0';
+	fclose(file);
+}
+
+static void
+examples_of_the_manual_compile(void **state)
+{
+	static const char open[] = "```rules\n";
+	int n = 0;
+
+	doc_read();
+	for (char *at = doc; (at = strstr(at, open)) != NULL; n++)
+	{
+		char *end;
+
+		at += sizeof(open) - 1;
+		end = strstr(at, "```");
+		assert_non_null(end);
+		*end = '\0';
+		compile(at);
+		at = end + 1;
+	}
+	assert_int_equal(n, 2);
+}
+
+/* Each function as its usage says, none that is not there, none left out; nor in the list a hint gives. */
+static void
+manual_and_hint_list_every_function(void **state)
+{
+	RuleError error = compile_error("term t qqqqqqqq(1)");
+	char *at;
+	int documented = 0;
+	int hinted = 0;
+
+	doc_read();
+	at = strstr(doc, "## Functions");
+	assert_non_null(at);
+	*strstr(at, "## When") = '\0';
+	while ((at = strstr(at, "\n| `")) != NULL)
+	{
+		size_t len = strcspn(at += 4, "(");
+		const RuleFunction *function = rule_function_find(slice_make(at, len));
+		char word[40];
+
+		if (function == NULL || strncmp(at, function->usage, strlen(function->usage)) != 0 ||
+			at[strlen(function->usage)] != '`')
+			fail_msg("%.60s", at);
+		snprintf(word, sizeof(word), " %.*s", (int) len, at);
+		if (strstr(error.hint, word) == NULL)
+			fail_msg("the hint lacks%s: %s", word, error.hint);
+		documented++;
+	}
+	for (const char *c = error.hint; *c != '\0'; c++)
+		hinted += *c == ' ';
+	assert_int_equal(documented, hinted - 1); /* "Functions are" */
+}
+
 int
 main(void)
 {
@@ -347,6 +418,8 @@ main(void)
 		TEST(size_is_limited),
 		TEST(long_chains_are_flat),
 		TEST(attributes_are_limited),
+		TEST(examples_of_the_manual_compile),
+		TEST(manual_and_hint_list_every_function),
 	};
 
 	return cmocka_run_group_tests_name("rules: errors", tests, NULL, NULL);
