@@ -129,7 +129,11 @@ main(int argc, char **argv)
 	lat = calloc((size_t) total, sizeof(*lat));
 	sync_us = fdatasync_p50_us(argv[5]);
 	sink = PQconnectdb(argv[2]);
-	PQclear(must(sink, PQprepare(sink, "p", "SELECT score::int8, seq FROM walrank_out.score_item WHERE seq > $1::int8 ORDER BY seq", 1, NULL)));
+	PQclear(must(
+		sink,
+		PQprepare(sink, "p",
+				  "SELECT score::int8, seq FROM walrank_out.score_item WHERE seq > $1::int8 ORDER BY seq", 1,
+				  NULL)));
 	PQclear(must(sink, PQexec(sink, "SET enable_seqscan = off")));
 	{
 		PGresult *res = must(sink, PQexec(sink, "SELECT coalesce(max(seq), 0) FROM walrank_out.score_item"));
@@ -167,9 +171,10 @@ main(int argc, char **argv)
 	if (seen == 0)
 		return 1;
 	qsort(lat, (size_t) seen, sizeof(*lat), compare);
-	printf("seen %d of %d; fdatasync p50 %.2f ms; latency p50 %.2f ms, p90 %.2f, p99 %.2f, max %.2f ms\n", seen, total - total / 10,
-		   (double) sync_us / 1000, (double) lat[seen / 2] / 1000, (double) lat[seen * 9 / 10] / 1000,
-		   (double) lat[seen * 99 / 100] / 1000, (double) lat[seen - 1] / 1000);
+	printf("seen %d of %d; fdatasync p50 %.2f ms; latency p50 %.2f ms, p90 %.2f, p99 %.2f, max %.2f ms\n",
+		   seen, total - total / 10, (double) sync_us / 1000, (double) lat[seen / 2] / 1000,
+		   (double) lat[seen * 9 / 10] / 1000, (double) lat[seen * 99 / 100] / 1000,
+		   (double) lat[seen - 1] / 1000);
 	PQfinish(sink);
 	return 0;
 }

@@ -28,10 +28,11 @@ extern void ndjson_destroy(NdjsonWriter *writer);
 /* Appends one line with its newline. Entries that are no output (dictionary, quarantine) append nothing.
  * False with ERR_DATA when the entry names a relation the dictionary lacks, or holds malformed values;
  * nothing is appended then. */
-extern bool ndjson_write(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordHeader *header,
-						 const RecordEntry *entry, Error *err);
+extern bool ndjson_write(NdjsonWriter *writer, Buffer *out, const FeedReader *reader,
+						 const RecordHeader *header, const RecordEntry *entry, Error *err);
 /* The same without a writer to keep, for the odd line. */
-extern bool ndjson_entry(Buffer *out, const FeedReader *reader, const RecordHeader *header, const RecordEntry *entry, Error *err);
+extern bool ndjson_entry(Buffer *out, const FeedReader *reader, const RecordHeader *header,
+						 const RecordEntry *entry, Error *err);
 /* {"id":17}: the key object of an item. */
 extern bool ndjson_key(Buffer *out, const FeedRelation *relation, Slice key, Error *err);
 
