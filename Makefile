@@ -139,6 +139,7 @@ check: stage-files
 check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
 	@scripts/unroot tests/run full $(TESTS)
+	@[ -n "$(TESTS)" ] || scripts/matrix check
 
 # ---- everything else -----------------------------------------------------------------------------
 
@@ -173,9 +174,9 @@ clean:
 
 help:
 	@echo 'all         the server library, the daemon and the tool, below build/'
-	@echo 'demo        watch 63,000 real items being rescored (about two minutes)'
+	@echo 'demo        watch 63,000 real items being rescored (half a minute)'
 	@echo 'check       all quick tests, as any user: units, SQL, servers, 30 s of fuzzing'
-	@echo 'check-full  the long ones too'
+	@echo 'check-full  longer runs, sanitizers, valgrind; other majors where scripts/matrix made roots'
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'
 	@echo 'format      clang-format over the sources'
