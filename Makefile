@@ -139,7 +139,7 @@ check: stage-files
 check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
 	@scripts/unroot tests/run full $(TESTS)
-	@[ -n "$(TESTS)" ] || scripts/matrix check
+	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && scripts/matrix check; }
 
 # ---- everything else -----------------------------------------------------------------------------
 
