@@ -312,6 +312,7 @@ second_signal_main(void *arg)
 {
 	Daemon *daemon = arg;
 
+	pthread_setname_np(pthread_self(), "second signal");
 	for (;;)
 	{
 		struct pollfd fd = {.fd = daemon->signal_fd, .events = POLLIN};

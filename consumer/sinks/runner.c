@@ -405,7 +405,10 @@ static void *
 run(void *argument)
 {
 	SinkRunner *runner = argument;
+	char name[16]; /* as long as the kernel keeps */
 
+	snprintf(name, sizeof(name), "sink %.10s", runner->config.name);
+	pthread_setname_np(pthread_self(), name);
 	/* no bound: a sink that is away for a week is waited for; the feed's quota decides otherwise */
 	while (!is_stopping(runner))
 	{
