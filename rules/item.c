@@ -382,6 +382,21 @@ split_timed_json(Slice text, RuleValue *value)
 	value->list_is_json = true;
 }
 
+bool
+rules_map_time(Slice body, Slice *time)
+{
+	WireValue first;
+	WireValue second;
+	Slice value;
+
+	if (split_timed(body, &first, &second))
+		*time = second.bytes;
+	else if (!wire_value(body, &first) || first.kind != VALUE_JSON ||
+			 !rule_json_pair(first.bytes, &value, time))
+		return false;
+	return true;
+}
+
 static bool
 decode(Slice body, bool in_map, RuleValue *value)
 {

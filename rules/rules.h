@@ -140,6 +140,9 @@ extern RuleBinding *rules_bind(const RuleProgram *program, const WireRelation *r
  */
 extern bool rules_fill(const RuleBinding *binding, Slice key, Slice attributes, RuleValue *values);
 
+/* Whether a value of the map column (a Value message) is [value, "time"]; *time is its text. */
+extern bool rules_map_time(Slice value, Slice *time);
+
 /* Whether a change of (column, key) touches what the program reads. */
 extern bool rules_reads(const RuleBinding *binding, uint32_t column, bool has_key, Slice key);
 

@@ -232,28 +232,17 @@ static const char *
 map_problem(const WireAttribute *a)
 {
 	WireValue value;
-	WireValue time;
-	WireCursor elements;
-	Slice first;
-	Slice second;
+	Slice time;
 	int64_t time_us;
+	bool empty;
 
+	if (a->has_key)
+		return rules_map_time(a->value, &time) && !rules_parse_time(time, &time_us) ? "time does not parse"
+																					: NULL;
 	if (!wire_value(a->value, &value))
 		return NULL;
-	if (!a->has_key)
-	{
-		bool empty = value.kind == VALUE_JSON && slice_equal(value.bytes, slice_string("{}"));
-
-		return value.kind == VALUE_NULL || empty ? NULL : "map is not an object";
-	}
-	if (value.kind != VALUE_LIST)
-		return NULL;
-	elements = wire_cursor(value.bytes);
-	if (!wire_value_next(&elements, &first) || !wire_value_next(&elements, &second) || !wire_done(&elements))
-		return NULL;
-	if (!wire_value(second, &time) || time.kind != VALUE_TEXT || rules_parse_time(time.bytes, &time_us))
-		return NULL;
-	return "time does not parse";
+	empty = value.kind == VALUE_JSON && slice_equal(value.bytes, slice_string("{}"));
+	return value.kind == VALUE_NULL || empty ? NULL : "map is not an object";
 }
 
 static void

@@ -464,6 +464,34 @@ list_in_a_map_is_searched_like_any_other(void **state)
 }
 
 static void
+time_of_a_map_value_is_found_beside_scalars_lists_and_objects(void **state)
+{
+	const struct
+	{
+		Bytes value;
+		const char *time;
+	} cases[] = {
+		{timed(value_int(3), "soon"), "soon"},
+		{value_bytes(VALUE_JSON, "[[\"x\", 1], \"later\"]"), "later"},
+		{value_bytes(VALUE_JSON, "[{\"a\": [1, \"]\"]}, \"2000-01-01\"]"), "2000-01-01"},
+		{value_int(3), NULL},
+		{value_list(2, (Bytes[]){value_int(3), value_int(4)}), NULL},
+		{value_bytes(VALUE_JSON, "[[1], 2]"), NULL},
+		{value_bytes(VALUE_JSON, "{\"a\": 1}"), NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		Slice value = slice_make(cases[i].value.data, cases[i].value.len);
+		Slice time;
+
+		if (rules_map_time(value, &time) != (cases[i].time != NULL) ||
+			(cases[i].time != NULL && !slice_equal(time, slice_string(cases[i].time))))
+			fail_msg("case %zu", i);
+	}
+}
+
+static void
 broken_json_in_a_map_is_neither_read_past_nor_a_list(void **state)
 {
 	static const char pair[] = "[[\"a\", \"b\\\"\", 1.5], \"2000-01-01\"]";
@@ -620,6 +648,7 @@ main(void)
 		TEST(every_kind_of_value_becomes_what_rules_see),
 		TEST(map_values_carry_their_own_time),
 		TEST(list_in_a_map_is_searched_like_any_other),
+		TEST(time_of_a_map_value_is_found_beside_scalars_lists_and_objects),
 		TEST(broken_json_in_a_map_is_neither_read_past_nor_a_list),
 		TEST(what_is_not_there_is_missing_and_what_is_too_large_is_not),
 		TEST(malformed_bytes_are_refused_not_read),
