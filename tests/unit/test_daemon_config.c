@@ -146,6 +146,28 @@ the_command_line_wins(void **state)
 }
 
 static void
+an_override_too_many_is_refused_not_ignored(void **state)
+{
+	enum
+	{
+		MANY = 5000
+	};
+	static char texts[MANY][32];
+	static const char *overrides[MANY];
+	Config *config;
+	Error err;
+
+	for (int i = 0; i < MANY; i++)
+	{
+		snprintf(texts[i], sizeof(texts[i]), "log.key%d=1", i);
+		overrides[i] = texts[i];
+	}
+	assert_false(config_parse("f", slice_string(good), overrides, MANY, &config, &err));
+	assert_int_equal(err.class, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "more than 4096 settings"));
+}
+
+static void
 a_missing_file_is_named(void **state)
 {
 	Config *config;
@@ -232,6 +254,7 @@ main(void)
 		cmocka_unit_test(an_indented_line_is_a_line_of_its_own),
 		cmocka_unit_test(a_line_too_long_to_be_read_is_refused_not_cut),
 		cmocka_unit_test(the_command_line_wins),
+		cmocka_unit_test(an_override_too_many_is_refused_not_ignored),
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(reload_takes_what_may_change_and_names_the_rest),
 		cmocka_unit_test(the_sample_in_the_documentation_is_valid),
