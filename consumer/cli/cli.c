@@ -344,11 +344,31 @@ append_keyword(Buffer *conninfo, const char *keyword, const char *value)
 	buffer_append_byte(conninfo, '\'');
 }
 
+/* The same for a URI: its parameters go over what stands before them. */
+static void
+append_parameter(Buffer *uri, const char *keyword, const char *value)
+{
+	if (value == NULL)
+		return;
+	buffer_append_byte(uri, memchr(uri->data, '?', uri->len) == NULL ? '?' : '&');
+	buffer_printf(uri, "%s=", keyword);
+	for (const uint8_t *at = (const uint8_t *) value; *at != '\0'; at++)
+		buffer_printf(uri, "%%%02X", *at);
+}
+
+static bool
+is_uri(const Buffer *conninfo)
+{
+	return (conninfo->len >= 13 && memcmp(conninfo->data, "postgresql://", 13) == 0) ||
+		   (conninfo->len >= 11 && memcmp(conninfo->data, "postgres://", 11) == 0);
+}
+
 /* The configuration's conninfo first, what the options say behind it: of two equal keywords libpq takes the later. */
 bool
 cli_conninfo(const Cli *cli, Buffer *conninfo, Error *err)
 {
 	const char *dbname = cli->dbname;
+	void (*append)(Buffer *, const char *, const char *);
 	bool whole = dbname != NULL && (strchr(dbname, '=') != NULL || strstr(dbname, "://") != NULL);
 
 	if (whole)
@@ -362,14 +382,14 @@ cli_conninfo(const Cli *cli, Buffer *conninfo, Error *err)
 
 		if (!cli_config(cli, &config, err))
 			return false;
-		if (strstr(config->source.conninfo, "://") == NULL)
-			buffer_printf(conninfo, "%s", config->source.conninfo);
+		buffer_printf(conninfo, "%s", config->source.conninfo);
 		config_free(config);
 	}
-	append_keyword(conninfo, "host", cli->host);
-	append_keyword(conninfo, "port", cli->port);
-	append_keyword(conninfo, "user", cli->user);
-	append_keyword(conninfo, "dbname", dbname);
+	append = is_uri(conninfo) ? append_parameter : append_keyword;
+	append(conninfo, "host", cli->host);
+	append(conninfo, "port", cli->port);
+	append(conninfo, "user", cli->user);
+	append(conninfo, "dbname", dbname);
 	buffer_append_byte(conninfo, '\0');
 	return true;
 }

@@ -21,6 +21,10 @@ typedef struct Check
 #define OURS (-1)
 
 static const Check checks[] = {
+	{"rights", 0,
+	 "SELECT 'note', 'connected as ' || quote_ident(current_user) || ', which may not see every setting: the "
+	 "check of output_plugin_libraries says nothing', 'walrank -U SUPERUSER doctor' WHERE NOT "
+	 "pg_has_role(current_user, 'pg_read_all_settings', 'USAGE')"},
 	{"wal_level", 0,
 	 "SELECT 'blocker', 'wal_level is ' || setting, 'ALTER SYSTEM SET wal_level = logical; -- then restart "
 	 "the server' "
@@ -32,7 +36,8 @@ static const Check checks[] = {
 	{"allow-list", 0,
 	 "SELECT 'blocker', 'the server refuses our plugin for role ' || quote_ident($2) || ': "
 	 "output_plugin_libraries is ' || v.list, "
-	 "'ALTER ROLE ' || quote_ident($2) || ' SET output_plugin_libraries = ' || v.list || ', walrank;' "
+	 "'ALTER ROLE ' || quote_ident($2) || v.scope || ' SET output_plugin_libraries = ' || CASE WHEN "
+	 "btrim(v.list, ' \"') = '' THEN '' ELSE v.list || ', ' END || 'walrank;' "
 	 "FROM (SELECT coalesce((SELECT ' IN DATABASE ' || quote_ident(current_database()) FROM "
 	 "pg_db_role_setting s, unnest(s.setconfig) c WHERE c LIKE 'output\\_plugin\\_libraries=%' AND s.setrole "
 	 "= (SELECT oid FROM pg_roles WHERE rolname = $2) AND s.setdatabase = (SELECT oid FROM pg_database WHERE "

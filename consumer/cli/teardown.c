@@ -73,32 +73,6 @@ slot_is_free(Teardown *down, const char *slot)
 	return true;
 }
 
-/* DROP OWNED takes all a role owns: nobody's tables may go with it. */
-static bool
-roles_own_nothing(Teardown *down, const char *role)
-{
-	const char *params[] = {role};
-	PGresult *res = source_query(
-		down->conn, 2, &down->err, "owned tables",
-		"SELECT c.oid::pg_catalog.regclass, r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r "
-		"ON r.oid = c.relowner WHERE r.rolname IN ($1, 'walrank_admin', 'walrank_ingest', 'walrank_reader') "
-		"AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d "
-		"JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid WHERE d.classid = "
-		"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e' AND e.extname = "
-		"'walrank') ORDER BY 1 LIMIT 1",
-		1, params);
-	bool ok = res != NULL;
-
-	if (ok && PQntuples(res) > 0)
-	{
-		ok = error_set(&down->err, ERR_CONFIG, "role \"%s\" owns \"%s\", which is not ours to remove",
-					   PQgetvalue(res, 0, 1), PQgetvalue(res, 0, 0));
-		error_hint(&down->err, "REASSIGN OWNED BY \"%s\" TO another role first.", PQgetvalue(res, 0, 1));
-	}
-	PQclear(res);
-	return ok;
-}
-
 static bool
 may_remove(Teardown *down)
 {
