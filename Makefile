@@ -30,7 +30,7 @@ SO_FLAGS := -std=gnu11 $(OPT) -Wall -Wextra -Wmissing-prototypes -Wno-unused-par
 $(B)/so/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC (server)  $<'
-	$(Q)$(CC) $(SO_FLAGS) $(CFLAGS) -MMD -c $< -o $@
+	$(Q)$(CC) $(SO_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/walrank.so: $(SO_OBJ)
 	@echo '  LINK         $@'
@@ -53,7 +53,7 @@ LIBS     := -lpq -llmdb -lxxhash -lsystemd -linih -ljansson -lm
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC           $<'
-	$(Q)$(CC) $(C_FLAGS) $(CFLAGS) -MMD -c $< -o $@
+	$(Q)$(CC) $(C_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/libwalrank.a: $(LIB_OBJ)
 	@rm -f $@
@@ -77,7 +77,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 $(B)/unit/%: tests/unit/%.c $(B)/libwalrank.a
 	@mkdir -p $(@D)
 	@echo '  CC (unit)    $<'
-	$(Q)$(CC) $(C_FLAGS) -MMD -o $@ $< $(B)/libwalrank.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(C_FLAGS) -MMD -MP -o $@ $< $(B)/libwalrank.a $(LIBS) -lcmocka
 
 .PHONY: unit
 unit: $(UNIT:%=$(B)/unit/%)
@@ -92,7 +92,7 @@ SAN_FLAGS = $(filter-out $(OPT),$(C_FLAGS)) -Wno-unknown-warning-option
 $(S)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC (san)     $<'
-	$(Q)$(SAN_CC) -fsanitize=fuzzer-no-link $(SAN_FLAGS) -MMD -c $< -o $@
+	$(Q)$(SAN_CC) -fsanitize=fuzzer-no-link $(SAN_FLAGS) -MMD -MP -c $< -o $@
 
 $(S)/libwalrank.a: $(SAN_LIB)
 	@rm -f $@
@@ -118,7 +118,7 @@ fuzz: fuzz-build
 $(B)/unit-san/%: tests/unit/%.c $(S)/libwalrank.a
 	@mkdir -p $(@D)
 	@echo '  CC (san)     $<'
-	$(Q)$(SAN_CC) $(SAN_FLAGS) -fsanitize=fuzzer-no-link -MMD -o $@ $< $(S)/libwalrank.a $(LIBS) -lcmocka
+	$(Q)$(SAN_CC) $(SAN_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -o $@ $< $(S)/libwalrank.a $(LIBS) -lcmocka
 
 .PHONY: unit-san
 unit-san: $(UNIT:%=$(B)/unit-san/%)
