@@ -22,6 +22,7 @@ read_text(const char *path, Buffer *text, Error *err)
 	const bool standard = strcmp(path, "-") == 0;
 	FILE *file = standard ? stdin : fopen(path, "r");
 	size_t got;
+	bool ok;
 
 	if (file == NULL)
 	{
@@ -31,9 +32,10 @@ read_text(const char *path, Buffer *text, Error *err)
 	/* one byte above the limit is enough for the compiler to refuse it */
 	while (text->len <= RULES_TEXT_BYTES_MAX && (got = fread(buffer_reserve(text, 4096), 1, 4096, file)) > 0)
 		text->len += got;
+	ok = !ferror(file) || error_set(err, ERR_CONFIG, "could not read \"%s\": %s", path, strerror(errno));
 	if (!standard)
 		fclose(file);
-	return true;
+	return ok;
 }
 
 static void
