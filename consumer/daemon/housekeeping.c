@@ -124,25 +124,30 @@ slowest_sink(Housekeeping *housekeeping)
 	return seq;
 }
 
-/* The newest unit that is older than the feed's minimum time; 0 while none is known to be. */
+static void
+take_sample(Housekeeping *housekeeping, int64_t now, int64_t retain_us)
+{
+	Sample *samples = housekeeping->samples;
+	int n = housekeeping->nsamples;
+
+	if (n > 0 && now - samples[n - 1].at_us < retain_us / (SAMPLES / 2))
+		return;
+	if (n == SAMPLES)
+		memmove(samples, samples + 1, (size_t) --n * sizeof(Sample));
+	samples[n] = (Sample){now, feed_durable(housekeeping->parts.state->feed)};
+	housekeeping->nsamples = n + 1;
+}
+
+/* The newest unit that is known to be older than the feed's minimum time; 0 while none is. */
 static uint64_t
 retained_since(Housekeeping *housekeeping, int64_t now)
 {
 	int64_t retain_us = housekeeping->parts.config->feed.retain_ms * 1000;
 	uint64_t old = 0;
-	int n = housekeeping->nsamples;
 
-	for (int i = 0; i < n && now - housekeeping->samples[i].at_us >= retain_us; i++)
+	take_sample(housekeeping, now, retain_us);
+	for (int i = 0; i < housekeeping->nsamples && now - housekeeping->samples[i].at_us >= retain_us; i++)
 		old = housekeeping->samples[i].seq;
-	if (n > 0 && now - housekeeping->samples[n - 1].at_us < retain_us / (SAMPLES / 2))
-		return old;
-	if (n == SAMPLES)
-	{
-		memmove(housekeeping->samples, housekeeping->samples + 1, (SAMPLES - 1) * sizeof(Sample));
-		n--;
-	}
-	housekeeping->samples[n] = (Sample){now, feed_durable(housekeeping->parts.state->feed)};
-	housekeeping->nsamples = n + 1;
 	return old;
 }
 

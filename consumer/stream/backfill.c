@@ -248,6 +248,10 @@ import_snapshot(Backfill *backfill, Error *err)
 	PQfreemem(literal);
 	ok =
 		source_execute(backfill->reader, err, "could not begin reading", "SET row_security = off", 0, NULL) &&
+		/* of 17 on; before, even its name is an error */
+		(PQserverVersion(backfill->reader) < 170000 ||
+		 source_execute(backfill->reader, err, "could not begin reading", "SET transaction_timeout = 0", 0,
+						NULL)) &&
 		source_execute(backfill->reader, err, "could not begin reading",
 					   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, NULL) &&
 		source_execute(backfill->reader, err, "could not import the snapshot", command, 0, NULL);

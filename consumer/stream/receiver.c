@@ -33,8 +33,11 @@
 #define STABLE_US INT64_C(60000000)
 #define FUTURE_US INT64_C(60000000) /* a commit time is believed up to a minute ahead of receipt */
 #define STOP_SYNC_US INT64_C(5000000)
-#define MESSAGE_BYTES_MAX (INT64_C(1) << 30) /* the protocol's own limit */
-#define VALUES_PER_FRAME 64 /* large values one change may bring, each below max_value_bytes */
+/*
+ * A record of the journal, which no server exceeds: its own buffers end there.  Our settings bound values and
+ * frames, not rows: thousands of small values make a large one, and must not stop the stream.
+ */
+#define MESSAGE_BYTES_MAX ((1 << 30) - 4096)
 
 struct Receiver
 {
@@ -342,22 +345,13 @@ handle_keepalive(Receiver *receiver, const char *data, Error *err)
 	return carry_out(receiver, &actions, err);
 }
 
-static int64_t
-message_bytes_max(const SourceSettings *settings)
-{
-	int64_t bytes = settings->frame_bytes + VALUES_PER_FRAME * settings->max_value_bytes;
-
-	return bytes < MESSAGE_BYTES_MAX ? bytes : MESSAGE_BYTES_MAX;
-}
-
 static bool
 handle_message(Receiver *receiver, const char *data, int len, Error *err)
 {
 	receiver->next.bytes += (uint64_t) len;
 	receiver->window_messages++;
-	if (len > message_bytes_max(receiver->settings))
-		return error_set(err, ERR_DATA,
-						 "a message of %d bytes is larger than frame_bytes and max_value_bytes allow", len);
+	if (len > MESSAGE_BYTES_MAX)
+		return error_set(err, ERR_DATA, "a message of %d bytes is larger than a record of the journal", len);
 	if (data[0] == 'w' && len > DATA_HEADER_BYTES)
 		return handle_data(receiver, data, (size_t) len, err);
 	if (data[0] == 'k' && len == KEEPALIVE_BYTES)

@@ -14,9 +14,11 @@
 #include "base/clock.h"
 
 #define STOP_LOOK_MS 50 /* who waits for the server looks this often whether to stop */
+/* synchronous_commit: a commit of ours must never wait for a standby, who may be ourselves. */
 #define OPTIONS_OURS                                                                                         \
 	"-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 "     \
-	"-c idle_session_timeout=0 -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1"
+	"-c idle_session_timeout=0 -c synchronous_commit=local -c DateStyle=ISO -c IntervalStyle=postgres -c "   \
+	"extra_float_digits=1"
 
 /* What the user asked for in `options` stays in force where ours do not speak. */
 static bool
