@@ -48,7 +48,7 @@ LIB_SRC  := $(wildcard proto/*.c rules/*.c consumer/base/*.c consumer/stream/*.c
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/obj/%.o)
 INCLUDES := -Iproto -Irules -Iconsumer -I$(shell $(PG_CONFIG) --includedir 2>/dev/null)
 C_FLAGS  := -std=gnu11 -D_GNU_SOURCE -DWALRANK_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(STRICT) $(INCLUDES) -pthread $(SAN)
-LIBS     := -lpq -llmdb -lxxhash -lsystemd -linih -ljansson -lm
+LIBS     := -lpq -llmdb -lxxhash -lisal -lsystemd -linih -ljansson -lm
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)

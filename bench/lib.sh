@@ -142,4 +142,18 @@ lag_ms() {
 	echo $(((now - commit) / 1000))
 }
 
+lsn_bytes() { local h=${1%/*} l=${1#*/}; echo $((16#$h * 4294967296 + 16#$l)); }
+
+# Until the file sink has everything the server has written before this call.
+daemon_catch_up() { # seconds
+	local target
+	target=$(sql -c "SELECT pg_current_wal_insert_lsn() - '0/0'")
+	sql -c 'UPDATE walrank.control SET beat = beat'
+	for _ in $(seq $((20 * $1))); do
+		[ "$(lsn_bytes "$(ckpt end_lsn)")" -lt "$target" ] || return 0
+		sleep 0.05
+	done
+	say "walrankd did not catch up"; tail -20 "$WORK/walrankd.log"; exit 1
+}
+
 median() { sort -g | awk '{v[NR] = $1} END {if (NR == 0) print "void"; else print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }

@@ -34,7 +34,7 @@ wire_varint_slow(WireCursor *cursor, uint64_t *value)
 	return false;
 }
 
-static uint64_t
+static inline uint64_t
 read_le(const uint8_t *at, unsigned bytes)
 {
 	uint64_t v = 0;
@@ -44,7 +44,7 @@ read_le(const uint8_t *at, unsigned bytes)
 	return v;
 }
 
-static bool
+static inline bool
 read_fixed(WireCursor *cursor, unsigned bytes, uint64_t *value)
 {
 	if ((size_t) (cursor->end - cursor->at) < bytes)
@@ -54,8 +54,12 @@ read_fixed(WireCursor *cursor, unsigned bytes, uint64_t *value)
 	return true;
 }
 
-bool
-wire_field(WireCursor *cursor, WireField *field)
+/*
+ * The next field.  Inlined into every reader: on the daemon's hot path nothing runs more often.
+ * Tags below 128 and lengths below 128 are nearly all there are.
+ */
+static inline __attribute__((always_inline)) bool
+field_next(WireCursor *cursor, WireField *field)
 {
 	uint64_t tag;
 	uint64_t len;
@@ -66,21 +70,27 @@ wire_field(WireCursor *cursor, WireField *field)
 	field->type = tag & 7;
 	switch (field->type)
 	{
-		case WIRE_VARINT:
-			return wire_varint(cursor, &field->varint);
-		case WIRE_FIXED64:
-			return read_fixed(cursor, 8, &field->varint);
-		case WIRE_FIXED32:
-			return read_fixed(cursor, 4, &field->varint);
 		case WIRE_BYTES:
 			if (!wire_varint(cursor, &len) || len > (uint64_t) (cursor->end - cursor->at))
 				return false;
 			field->bytes = slice_make(cursor->at, len);
 			cursor->at += len;
 			return true;
+		case WIRE_VARINT:
+			return wire_varint(cursor, &field->varint);
+		case WIRE_FIXED64:
+			return read_fixed(cursor, 8, &field->varint);
+		case WIRE_FIXED32:
+			return read_fixed(cursor, 4, &field->varint);
 		default:
 			return false;
 	}
+}
+
+bool
+wire_field(WireCursor *cursor, WireField *field)
+{
+	return field_next(cursor, field);
 }
 
 static bool
@@ -93,7 +103,7 @@ read_head(Slice body, WireHead *head)
 	memset(head, 0, sizeof(*head));
 	while (!wire_done(&cursor))
 	{
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		if (f.number <= HEAD_PART && f.type != (f.number == HEAD_PART ? WIRE_FIXED32 : WIRE_FIXED64))
 			return false;
@@ -132,7 +142,7 @@ read_tail(Slice body, WireTail *tail)
 	memset(tail, 0, sizeof(*tail));
 	while (!wire_done(&cursor))
 	{
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		if (f.number > TAIL_CRC32C)
 			continue;
@@ -158,7 +168,7 @@ wire_frame_begin(WireFrame *frame, Slice bytes)
 	frame->cursor = wire_cursor(bytes);
 	frame->start = bytes.data;
 	frame->tail_offset = bytes.len;
-	return !wire_done(&frame->cursor) && wire_field(&frame->cursor, &f) && f.number == FRAME_HEAD &&
+	return !wire_done(&frame->cursor) && field_next(&frame->cursor, &f) && f.number == FRAME_HEAD &&
 		   f.type == WIRE_BYTES && read_head(f.bytes, &frame->head);
 }
 
@@ -171,7 +181,7 @@ wire_frame_next(WireFrame *frame, WireEntry *entry)
 	{
 		const uint8_t *tag = frame->cursor.at;
 
-		if (frame->has_tail || !wire_field(&frame->cursor, &f) || f.type != WIRE_BYTES)
+		if (frame->has_tail || !field_next(&frame->cursor, &f) || f.type != WIRE_BYTES)
 			frame->error = true;
 		else if (f.number == FRAME_ENTRIES)
 		{
@@ -196,7 +206,7 @@ wire_entry(Slice bytes, WireEntry *entry)
 	WireCursor cursor = wire_cursor(bytes);
 	WireField f;
 
-	if (wire_done(&cursor) || !wire_field(&cursor, &f) || f.type != WIRE_BYTES || !wire_done(&cursor))
+	if (wire_done(&cursor) || !field_next(&cursor, &f) || f.type != WIRE_BYTES || !wire_done(&cursor))
 		return false;
 	entry->kind = f.number <= ENTRY_PUBLICATION_LOST ? f.number : 0;
 	entry->body = f.bytes;
@@ -220,7 +230,7 @@ wire_relation(Slice body, WireRelation *relation)
 	WireField f;
 
 	memset(relation, 0, sizeof(*relation));
-	if (wire_done(&cursor) || !wire_field(&cursor, &f) || f.number != RELATION_FINGERPRINT ||
+	if (wire_done(&cursor) || !field_next(&cursor, &f) || f.number != RELATION_FINGERPRINT ||
 		f.type != WIRE_FIXED64)
 		return false;
 	relation->fingerprint = f.varint;
@@ -232,7 +242,7 @@ wire_relation(Slice body, WireRelation *relation)
 		WireColumn column;
 		const uint8_t *at = cursor.at;
 
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		if (f.number == RELATION_OID && f.type == WIRE_VARINT)
 			relation->oid = (uint32_t) f.varint;
@@ -264,7 +274,7 @@ read_column(Slice body, WireColumn *column)
 	memset(column, 0, sizeof(*column));
 	while (!wire_done(&cursor))
 	{
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		if (f.number > COLUMN_GENERATED)
 			continue;
@@ -302,7 +312,7 @@ wire_column_next(WireCursor *columns, WireColumn *column)
 
 	while (!wire_done(columns))
 	{
-		if (!wire_field(columns, &f))
+		if (!field_next(columns, &f))
 			return false;
 		if (f.number == RELATION_COLUMNS && f.type == WIRE_BYTES)
 			return read_column(f.bytes, column);
@@ -336,7 +346,7 @@ wire_change(Slice body, WireChange *change)
 		const uint8_t *at = cursor.at;
 		bool ok = true;
 
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		if (f.number == CHANGE_RELATION && f.type == WIRE_FIXED64)
 			change->relation = f.varint;
@@ -402,14 +412,14 @@ wire_attribute_next(WireCursor *attributes, WireAttribute *attribute)
 	WireField f;
 	WireCursor cursor;
 
-	if (wire_done(attributes) || !wire_field(attributes, &f) || f.number != CHANGE_ATTRIBUTES ||
+	if (wire_done(attributes) || !field_next(attributes, &f) || f.number != CHANGE_ATTRIBUTES ||
 		f.type != WIRE_BYTES)
 		return false;
 	memset(attribute, 0, sizeof(*attribute));
 	cursor = wire_cursor(f.bytes);
 	while (!wire_done(&cursor))
 	{
-		if (!wire_field(&cursor, &f) || !attribute_field(attribute, &f))
+		if (!field_next(&cursor, &f) || !attribute_field(attribute, &f))
 			return false;
 	}
 	return attribute->state != STATE_SET || attribute->has_value;
@@ -420,7 +430,7 @@ wire_value_next(WireCursor *values, Slice *value)
 {
 	WireField f;
 
-	if (wire_done(values) || !wire_field(values, &f) || f.type != WIRE_BYTES)
+	if (wire_done(values) || !field_next(values, &f) || f.type != WIRE_BYTES)
 		return false;
 	*value = f.bytes;
 	return true;
@@ -444,7 +454,7 @@ read_decimal(Slice body, WireDecimal *decimal)
 	memset(decimal, 0, sizeof(*decimal));
 	while (!wire_done(&cursor))
 	{
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		switch (WIRE_TAG(f.number, f.type))
 		{
@@ -470,6 +480,51 @@ read_decimal(Slice body, WireDecimal *decimal)
 	return decimal->special != DECIMAL_FINITE || all_digits(decimal->digits);
 }
 
+/* Anything but a list. */
+static inline __attribute__((always_inline)) bool
+read_scalar(const WireField *f, WireValue *value)
+{
+	value->kind = (WireKind) f->number;
+	switch (WIRE_TAG(f->number, f->type))
+	{
+		case WIRE_TAG(VALUE_NULL, WIRE_VARINT):
+			return true;
+		case WIRE_TAG(VALUE_BOOL, WIRE_VARINT):
+			value->boolean = f->varint != 0;
+			return true;
+		case WIRE_TAG(VALUE_INT, WIRE_VARINT):
+		case WIRE_TAG(VALUE_TIMESTAMP, WIRE_VARINT):
+		case WIRE_TAG(VALUE_TIMESTAMPTZ, WIRE_VARINT):
+			value->integer = wire_unzigzag(f->varint);
+			return true;
+		case WIRE_TAG(VALUE_DATE, WIRE_VARINT):
+			value->integer = (int32_t) wire_unzigzag(f->varint);
+			return true;
+		case WIRE_TAG(VALUE_DOUBLE, WIRE_FIXED64):
+			memcpy(&value->number, &f->varint, sizeof(double));
+			return true;
+		case WIRE_TAG(VALUE_FLOAT, WIRE_FIXED32):
+		{
+			uint32_t bits = (uint32_t) f->varint;
+			float single;
+
+			memcpy(&single, &bits, sizeof(single));
+			value->number = single;
+			return true;
+		}
+		case WIRE_TAG(VALUE_TEXT, WIRE_BYTES):
+		case WIRE_TAG(VALUE_BYTES, WIRE_BYTES):
+		case WIRE_TAG(VALUE_JSON, WIRE_BYTES):
+			value->bytes = f->bytes;
+			return true;
+		case WIRE_TAG(VALUE_DECIMAL, WIRE_BYTES):
+			return read_decimal(f->bytes, &value->decimal);
+		default:
+			value->kind = VALUE_NONE;
+			return false;
+	}
+}
+
 /* Every element a scalar Value: lists are one level deep by definition. */
 static bool
 check_list(Slice body)
@@ -479,13 +534,15 @@ check_list(Slice body)
 	while (!wire_done(&cursor))
 	{
 		WireField f;
-		WireValue element;
+		WireField scalar;
+		WireCursor element;
+		WireValue value;
 
-		if (!wire_field(&cursor, &f) || f.number != LIST_VALUES || f.type != WIRE_BYTES)
+		if (!field_next(&cursor, &f) || f.number != LIST_VALUES || f.type != WIRE_BYTES)
 			return false;
-		if (f.bytes.len > 0 && f.bytes.data[0] == WIRE_TAG(VALUE_LIST, WIRE_BYTES))
-			return false;
-		if (!wire_value(f.bytes, &element) || element.kind == VALUE_LIST)
+		element = wire_cursor(f.bytes);
+		if (wire_done(&element) || !field_next(&element, &scalar) || !wire_done(&element) ||
+			!read_scalar(&scalar, &value))
 			return false;
 	}
 	return true;
@@ -496,52 +553,40 @@ wire_value(Slice body, WireValue *value)
 {
 	WireCursor cursor = wire_cursor(body);
 	WireField f;
-	float single;
 
 	value->kind = VALUE_NONE;
-	if (wire_done(&cursor) || !wire_field(&cursor, &f) || !wire_done(&cursor))
+	if (wire_done(&cursor) || !field_next(&cursor, &f) || !wire_done(&cursor))
 		return false;
-	value->kind = (WireKind) f.number;
-	switch (WIRE_TAG(f.number, f.type))
-	{
-		case WIRE_TAG(VALUE_NULL, WIRE_VARINT):
-			return true;
-		case WIRE_TAG(VALUE_BOOL, WIRE_VARINT):
-			value->boolean = f.varint != 0;
-			return true;
-		case WIRE_TAG(VALUE_INT, WIRE_VARINT):
-		case WIRE_TAG(VALUE_TIMESTAMP, WIRE_VARINT):
-		case WIRE_TAG(VALUE_TIMESTAMPTZ, WIRE_VARINT):
-			value->integer = wire_unzigzag(f.varint);
-			return true;
-		case WIRE_TAG(VALUE_DATE, WIRE_VARINT):
-			value->integer = (int32_t) wire_unzigzag(f.varint);
-			return true;
-		case WIRE_TAG(VALUE_DOUBLE, WIRE_FIXED64):
-			memcpy(&value->number, &f.varint, sizeof(double));
-			return true;
-		case WIRE_TAG(VALUE_FLOAT, WIRE_FIXED32):
-		{
-			uint32_t bits = (uint32_t) f.varint;
+	if (f.number != VALUE_LIST || f.type != WIRE_BYTES)
+		return read_scalar(&f, value);
+	value->kind = VALUE_LIST;
+	value->bytes = f.bytes;
+	return check_list(f.bytes);
+}
 
-			memcpy(&single, &bits, sizeof(single));
-			value->number = single;
-			return true;
-		}
-		case WIRE_TAG(VALUE_TEXT, WIRE_BYTES):
-		case WIRE_TAG(VALUE_BYTES, WIRE_BYTES):
-		case WIRE_TAG(VALUE_JSON, WIRE_BYTES):
-			value->bytes = f.bytes;
-			return true;
-		case WIRE_TAG(VALUE_LIST, WIRE_BYTES):
-			value->bytes = f.bytes;
-			return check_list(f.bytes);
-		case WIRE_TAG(VALUE_DECIMAL, WIRE_BYTES):
-			return read_decimal(f.bytes, &value->decimal);
-		default:
-			value->kind = VALUE_NONE;
-			return false;
-	}
+bool
+wire_timed(Slice body, Slice *value, Slice *time)
+{
+	WireCursor cursor = wire_cursor(body);
+	WireField f;
+
+	/* most values of a map are one: no call for each of the five fields */
+	if (wire_done(&cursor) || *cursor.at != WIRE_TAG(VALUE_LIST, WIRE_BYTES) || !field_next(&cursor, &f) ||
+		!wire_done(&cursor))
+		return false;
+	cursor = wire_cursor(f.bytes);
+	if (wire_done(&cursor) || !field_next(&cursor, &f) || f.type != WIRE_BYTES || f.number != LIST_VALUES)
+		return false;
+	*value = f.bytes;
+	if (wire_done(&cursor) || !field_next(&cursor, &f) || f.type != WIRE_BYTES || f.number != LIST_VALUES ||
+		!wire_done(&cursor))
+		return false;
+	cursor = wire_cursor(f.bytes);
+	if (wire_done(&cursor) || !field_next(&cursor, &f) || f.number != VALUE_TEXT || f.type != WIRE_BYTES ||
+		!wire_done(&cursor))
+		return false;
+	*time = f.bytes;
+	return true;
 }
 
 /*
@@ -604,7 +649,7 @@ wire_truncate(Slice body, WireTruncate *truncate)
 	memset(truncate, 0, sizeof(*truncate));
 	while (!wire_done(&cursor))
 	{
-		if (!wire_field(&cursor, &f))
+		if (!field_next(&cursor, &f))
 			return false;
 		switch (WIRE_TAG(f.number, f.type))
 		{

@@ -371,6 +371,12 @@ typedef struct WireValue
 /* Decode one Value message.  Lists inside lists are malformed. */
 extern bool wire_value(Slice body, WireValue *value);
 
+/*
+ * A Value that is a list of exactly two elements, the second of them text: how a map keeps
+ * [value, "time"].  value is the first element's Value message, not looked into; time the text.
+ */
+extern bool wire_timed(Slice body, Slice *value, Slice *time);
+
 /* The double nearest to a number of any kind (VALUE_INT, _DOUBLE, _FLOAT, _DECIMAL): correctly
  * rounded, +-inf when too large.  False for other kinds. */
 extern bool wire_number(const WireValue *value, double *number);

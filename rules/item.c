@@ -346,23 +346,17 @@ convert(const WireValue *wire, RuleValue *value)
 
 /*
  * [value, "time"]: a list of two elements, the second one text.  Most values of a map are one, so it
- * is taken apart here at once; anything else, malformed bytes too, is left to wire_value().
+ * is taken apart at once; anything else, malformed bytes too, is left to wire_value().
  */
 static bool
 split_timed(Slice body, WireValue *first, WireValue *second)
 {
-	WireCursor cursor = wire_cursor(body);
-	WireField list;
-	Slice a;
-	Slice b;
+	Slice value;
 
-	if (body.len == 0 || body.data[0] != WIRE_TAG(VALUE_LIST, WIRE_BYTES) || !wire_field(&cursor, &list) ||
-		!wire_done(&cursor))
+	if (!wire_timed(body, &value, &second->bytes) || !wire_value(value, first) || first->kind == VALUE_LIST)
 		return false;
-	cursor = wire_cursor(list.bytes);
-	return wire_value_next(&cursor, &a) && wire_value_next(&cursor, &b) && wire_done(&cursor) &&
-		   wire_value(b, second) && second->kind == VALUE_TEXT && wire_value(a, first) &&
-		   first->kind != VALUE_LIST;
+	second->kind = VALUE_TEXT;
+	return true;
 }
 
 /* The same where the value is an array or object: then the wire has the text of the whole. */

@@ -78,6 +78,8 @@ static const OptionDef daemon_options[] = {
 	 .reloadable = true, .help = "a stop drains the sinks for at most this long"},
 	{"beat_interval", OPT_MS, AT(ConfigDaemon, beat_interval_ms), "10s", 1000, 30000, .reloadable = true,
 	 .help = "how often the control row's beat goes through the stream"},
+	{"nice", OPT_INT, AT(ConfigDaemon, nice), "10", 0, 19,
+	 .help = "gives way to others on the same processors: 0 not at all, 19 most"},
 	{.name = NULL}};
 
 static const OptionDef log_options[] = {

@@ -59,6 +59,7 @@ typedef struct ConfigDaemon
 {
 	ConfigLive shutdown_timeout_ms;
 	ConfigLive beat_interval_ms;
+	int64_t nice;
 } ConfigDaemon;
 
 typedef struct ConfigLog

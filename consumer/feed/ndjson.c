@@ -317,23 +317,6 @@ add_name(NdjsonWriter *writer, Buffer *list, const Relation *relation, const Wir
 	put_name(writer, list, relation, attribute);
 }
 
-/* Two elements, the second a text that is a time: [value, "time"]. */
-static bool
-split_list(Slice fields, Slice *value, Slice *time)
-{
-	WireCursor cursor = wire_cursor(fields);
-	Slice second;
-	WireValue text;
-	int64_t ignored;
-
-	if (!wire_value_next(&cursor, value) || !wire_value_next(&cursor, &second) || !wire_done(&cursor))
-		return false;
-	if (!wire_value(second, &text) || text.kind != VALUE_TEXT || !rules_parse_time(text.bytes, &ignored))
-		return false;
-	*time = text.bytes;
-	return true;
-}
-
 /* No comma outside of strings and brackets; the text is JSON the server has made. */
 static bool
 is_one_element(Slice json)
@@ -389,21 +372,17 @@ put_map_value(NdjsonWriter *writer, Buffer *out, const Relation *relation, const
 	WireValue value;
 	Slice inner;
 	Slice time;
-	bool split = false;
+	int64_t ignored;
+	bool list = wire_timed(attribute->value, &inner, &time) && rules_parse_time(time, &ignored);
 
-	if (!wire_value(attribute->value, &value))
-		return false;
-	if (value.kind == VALUE_LIST)
-		split = split_list(value.bytes, &inner, &time);
-	else if (value.kind == VALUE_JSON)
-		split = split_json(value.bytes, &inner, &time);
-	if (!split)
+	if (!list && (!wire_value(attribute->value, &value) || value.kind != VALUE_JSON ||
+				  !split_json(value.bytes, &inner, &time)))
 		return json_value(out, attribute->value);
 	put_comma(&writer->times);
 	put_name(writer, &writer->times, relation, attribute);
 	buffer_append_byte(&writer->times, ':');
 	json_string(&writer->times, time);
-	if (value.kind == VALUE_LIST)
+	if (list)
 		return json_value(out, inner);
 	json_text(out, inner);
 	return true;

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "journal/journal_private.h"
 
 struct Journal
@@ -23,6 +24,7 @@ struct Journal
 	Buffer identity_text;
 	int durable_fd;
 	uint64_t sync_wakes; /* the sync thread's */
+	int64_t sync_us;
 
 	pthread_mutex_t unit_lock; /* recursive: its holder may flush */
 	/* under unit_lock */
@@ -461,15 +463,25 @@ bool
 journal_sync_step(Journal *journal, int64_t timeout_us, Error *err)
 {
 	uint64_t one = 1;
+	int64_t began_us;
 	ssize_t ignored;
 
+	journal->sync_us = 0;
 	if (!seglog_wait_unsynced(journal->log, &journal->sync_wakes, timeout_us))
 		return true;
+	began_us = clock_monotonic_us();
 	if (!seglog_sync(journal->log, err))
 		return false;
+	journal->sync_us = clock_monotonic_us() - began_us;
 	ignored = write(journal->durable_fd, &one, sizeof(one));
 	(void) ignored; /* full means readable, which is all it says */
 	return true;
+}
+
+int64_t
+journal_sync_us(const Journal *journal)
+{
+	return journal->sync_us;
 }
 
 bool

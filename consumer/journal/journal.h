@@ -88,6 +88,8 @@ extern bool journal_relation_known(Journal *journal, uint64_t fingerprint);
 extern bool journal_flush(Journal *journal, Error *err);
 /* The sync thread's body: waits for work (at most timeout), syncs once, wakes waiters. False on error. */
 extern bool journal_sync_step(Journal *journal, int64_t timeout_us, Error *err);
+/* How long the last step's sync took; 0 when it had nothing to do. For the thread that calls it. */
+extern int64_t journal_sync_us(const Journal *journal);
 /* Until seq is durable; false on timeout or poison. */
 extern bool journal_wait_durable(Journal *journal, uint64_t seq, int64_t timeout_us);
 extern void journal_wake(Journal *journal);
