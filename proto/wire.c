@@ -450,8 +450,8 @@ read_decimal(Slice body, WireDecimal *decimal)
 {
 	WireCursor cursor = wire_cursor(body);
 	WireField f;
+	WireDecimal read = {.special = DECIMAL_FINITE};
 
-	memset(decimal, 0, sizeof(*decimal));
 	while (!wire_done(&cursor))
 	{
 		if (!field_next(&cursor, &f))
@@ -459,25 +459,26 @@ read_decimal(Slice body, WireDecimal *decimal)
 		switch (WIRE_TAG(f.number, f.type))
 		{
 			case WIRE_TAG(DECIMAL_DIGITS, WIRE_BYTES):
-				decimal->digits = f.bytes;
+				read.digits = f.bytes;
 				break;
 			case WIRE_TAG(DECIMAL_EXPONENT, WIRE_VARINT):
-				decimal->exponent = (int32_t) wire_unzigzag(f.varint);
+				read.exponent = (int32_t) wire_unzigzag(f.varint);
 				break;
 			case WIRE_TAG(DECIMAL_NEGATIVE, WIRE_VARINT):
-				decimal->negative = f.varint != 0;
+				read.negative = f.varint != 0;
 				break;
 			case WIRE_TAG(DECIMAL_SPECIAL, WIRE_VARINT):
 				if (f.varint > DECIMAL_NEGATIVE_INFINITY)
 					return false;
-				decimal->special = (uint32_t) f.varint;
+				read.special = (uint32_t) f.varint;
 				break;
 			default:
 				if (f.number <= DECIMAL_SPECIAL)
 					return false;
 		}
 	}
-	return decimal->special != DECIMAL_FINITE || all_digits(decimal->digits);
+	*decimal = read;
+	return read.special != DECIMAL_FINITE || all_digits(read.digits);
 }
 
 /* Anything but a list. */
