@@ -157,11 +157,12 @@ extern void frames_tail(Frames *frames);
 
 /*
  * Append the body of a Change (op insert, every attribute changed) for a record of a table's row
- * type and, unless relation_out is NULL, the body of the table's Relation: the bytes the stream
- * would carry for the same row.  Needs an ordinary snapshot, since out-of-line values are fetched.
+ * type and, unless relation_out is NULL, the body of the table's Relation: the bytes a stream with
+ * that max_value_bytes would carry for the same row.  Needs an ordinary snapshot, since out-of-line values are fetched.
  * Errors when the record is not of a table's row type.
  */
-extern void encode_record(HeapTupleHeader record, StringInfo change_out, StringInfo relation_out);
+extern void encode_record(HeapTupleHeader record, int value_bytes_max, StringInfo change_out,
+						  StringInfo relation_out);
 
 /* Append the body of the Relation that describes a table. */
 extern void encode_relation(Oid relid, StringInfo relation_out);

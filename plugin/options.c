@@ -13,8 +13,6 @@
 /* A frame this small still holds a change; one this large is one message of the protocol. */
 #define FRAME_BYTES_MIN 256
 #define FRAME_BYTES_MAX (64 * 1024 * 1024)
-#define VALUE_BYTES_MIN 256
-#define VALUE_BYTES_MAX (64 * 1024 * 1024) /* escaped in JSON six times that, below the server's 1 GB */
 
 /* Longer words are not compared with the known names. */
 #define NAME_BYTES_MAX 64

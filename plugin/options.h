@@ -11,6 +11,10 @@
 
 #include "nodes/pg_list.h"
 
+#define VALUE_BYTES_MIN 256
+#define VALUE_BYTES_MAX (64 * 1024 * 1024) /* escaped in JSON six times that, below the server's 1 GB */
+#define VALUE_BYTES_DEFAULT (16 * 1024 * 1024)
+
 typedef enum OutputFormat
 {
 	FORMAT_PROTOBUF,

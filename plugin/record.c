@@ -19,9 +19,6 @@
 #include "relmeta.h"
 #include "value.h"
 
-/* As the plugin's default for max_value_bytes. */
-#define RECORD_VALUE_BYTES_MAX (16 * 1024 * 1024)
-
 static RelMeta *
 table_meta(Oid relid)
 {
@@ -64,9 +61,9 @@ encode_relation(Oid relid, StringInfo relation_out)
 }
 
 void
-encode_record(HeapTupleHeader record, StringInfo change_out, StringInfo relation_out)
+encode_record(HeapTupleHeader record, int value_bytes_max, StringInfo change_out, StringInfo relation_out)
 {
-	ValueWriter writer = {.out = change_out, .value_bytes_max = RECORD_VALUE_BYTES_MAX, .may_fetch = true};
+	ValueWriter writer = {.out = change_out, .value_bytes_max = value_bytes_max, .may_fetch = true};
 	Oid relid = get_typ_typrelid(HeapTupleHeaderGetTypeId(record));
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(record), .t_data = record};
 	MemoryContext work;

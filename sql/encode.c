@@ -10,6 +10,7 @@
 
 #include "compat.h"
 #include "encode.h"
+#include "options.h"
 
 EXPORT_FUNCTION(walrank_encode);
 EXPORT_FUNCTION(walrank_describe);
@@ -31,15 +32,20 @@ end_entry(StringInfo out, EncodeMark mark)
 	return PointerGetDatum(out->data);
 }
 
-/* walrank.encode(record) returns bytea: one Entry with the Change of an insert. */
+/* walrank.encode(record, max_value_bytes) returns bytea: one Entry with the Change of an insert. */
 Datum
 walrank_encode(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader record = PG_GETARG_HEAPTUPLEHEADER(0);
+	int value_bytes_max = PG_NARGS() > 1 ? PG_GETARG_INT32(1) : VALUE_BYTES_DEFAULT;
 	StringInfoData out;
-	EncodeMark mark = begin_entry(&out, ENTRY_CHANGE, 1000);
+	EncodeMark mark;
 
-	encode_record(record, &out, NULL);
+	if (value_bytes_max < VALUE_BYTES_MIN || value_bytes_max > VALUE_BYTES_MAX)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("max_value_bytes must be from %d to %d", VALUE_BYTES_MIN, VALUE_BYTES_MAX));
+	mark = begin_entry(&out, ENTRY_CHANGE, 1000);
+	encode_record(record, value_bytes_max, &out, NULL);
 	PG_RETURN_DATUM(end_entry(&out, mark));
 }
 

@@ -1,8 +1,9 @@
 -- The encoding that the stream has, and scores computed from it.
 
-CREATE FUNCTION walrank.encode(item record) RETURNS bytea
+CREATE FUNCTION walrank.encode(item record, max_value_bytes int DEFAULT 16777216) RETURNS bytea
 	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_encode';
-COMMENT ON FUNCTION walrank.encode(record) IS 'a row as the stream would carry its insert: one Entry of walrank.proto';
+COMMENT ON FUNCTION walrank.encode(record, int) IS
+	'a row as a stream with that max_value_bytes would carry its insert: one Entry of walrank.proto';
 
 CREATE FUNCTION walrank.describe(relation regclass) RETURNS bytea
 	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_describe';

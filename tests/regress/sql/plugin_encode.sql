@@ -68,8 +68,21 @@ SELECT encode(descr('renamed'), 'escape') ~ 'renamed';
 SELECT '1 day'::interval, '2020-02-03 04:05:06+00'::timestamptz;
 SELECT sum(length(enc(i))) > 0 FROM renamed i, generate_series(1, 20000) g;
 SELECT sum(total_bytes) < 300000 AS bounded FROM pg_backend_memory_contexts WHERE name ~ 'walrank';
+
+-- a_value_too_large_for_the_stream_is_too_large_here
+CREATE FUNCTION enc(record, int) RETURNS bytea LANGUAGE c STRICT AS 'walrank', 'walrank_encode';
+CREATE TABLE large (id int PRIMARY KEY, t text);
+SELECT count(*) >= 0 FROM pg_logical_slot_get_binary_changes('walrank_encode', NULL, NULL);
+INSERT INTO large VALUES (1, repeat('z', 900));
+SELECT position(enc(l, 300) IN data) > 0 AS same, position(enc(l) IN data) > 0 AS other
+  FROM large l, (SELECT data FROM pg_logical_slot_get_binary_changes('walrank_encode', NULL, NULL, 'max_value_bytes', '300')) s;
+SELECT length(enc(l, 300)) < 300 AS left_out, enc(l, 900) = enc(l) AS kept FROM large l;
+SELECT enc(l, 1) FROM large l;
+SELECT enc(l, 67108865) FROM large l;
+DROP TABLE large;
+
 SELECT pg_drop_replication_slot('walrank_encode');
 DROP VIEW v;
 DROP TABLE renamed;
-DROP FUNCTION enc(record), descr(regclass);
+DROP FUNCTION enc(record), enc(record, int), descr(regclass);
 DROP TYPE mood, pair;
