@@ -73,7 +73,7 @@ encode_record(HeapTupleHeader record, int value_bytes_max, StringInfo change_out
 
 	if (!is_table(relid))
 		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("the record is not a row of a table"),
-				errhint("Pass the table itself, as in SELECT walrank.encode(t) FROM mytable AS t."));
+				errhint("Pass the table itself, as in SELECT walrank.encode(t.*) FROM mytable AS t."));
 	work = AllocSetContextCreate(CurrentMemoryContext, "walrank record", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(work);
 	meta = table_meta(relid);

@@ -10,15 +10,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RETRY_US INT64_C(3000000)
-#define ABSENT_US INT64_C(60000000)
-#define ABSENT_MAX 64
+#define RETRY_US INT64_C(3000000)	   /* after a failure, doubled while it lasts .. */
+#define RETRY_MAX_US INT64_C(30000000) /* .. up to this */
+#define ABSENT_US INT64_C(60000000)	   /* there is no such table, or it is none that can be read */
 
-typedef struct Absent
+/* A table that could not be read: the others have their turn before it is tried again. */
+typedef struct Aside
 {
-	char relation[160];
+	BackfillFailure failure;
+	int64_t delay_us;
 	int64_t until_us;
-} Absent;
+} Aside;
 
 struct Backfills
 {
@@ -33,9 +35,8 @@ struct Backfills
 	BackfillsStatus status; /* running: the thread has a table, or the answer was not seen yet */
 	uint64_t settled_seq;	/* the scorer must be past it before its word about tables counts */
 	int64_t retry_us;
-	char said[1024];		   /* the thread's own: the error last logged */
-	Absent absent[ABSENT_MAX]; /* consider's own */
-	int nabsent;
+	Aside aside[BACKFILL_FAILURES_MAX];
+	int naside;
 	bool interrupted; /* a crash left the table's backfill open: its snapshot is gone, it begins again */
 };
 
@@ -55,6 +56,61 @@ note_progress(void *arg, const BackfillProgress *progress)
 	pthread_mutex_unlock(&backfills->lock);
 }
 
+/* Called with the lock held, as all below that take no lock. */
+static Aside *
+find_aside(Backfills *backfills, const char *relation)
+{
+	for (int i = 0; i < backfills->naside; i++)
+		if (strcmp(backfills->aside[i].failure.relation, relation) == 0)
+			return &backfills->aside[i];
+	return NULL;
+}
+
+/* With no room left the one whose time comes first gives way: it is only tried earlier. */
+static Aside *
+new_aside(Backfills *backfills, const char *relation)
+{
+	Aside *aside = &backfills->aside[0];
+
+	if (backfills->naside < BACKFILL_FAILURES_MAX)
+		aside = &backfills->aside[backfills->naside++];
+	else
+		for (int i = 1; i < backfills->naside; i++)
+			if (backfills->aside[i].until_us < aside->until_us)
+				aside = &backfills->aside[i];
+	memset(aside, 0, sizeof(*aside));
+	snprintf(aside->failure.relation, sizeof(aside->failure.relation), "%s", relation);
+	return aside;
+}
+
+static void
+drop_aside(Backfills *backfills, Aside *aside)
+{
+	if (aside != NULL)
+		*aside = backfills->aside[--backfills->naside];
+}
+
+/* Returns whether it is news: a lasting state is said once. */
+static bool
+set_aside(Backfills *backfills, const char *relation, const Error *err)
+{
+	Aside *aside = find_aside(backfills, relation);
+	int64_t now = clock_monotonic_us();
+	bool news;
+
+	if (aside == NULL)
+		aside = new_aside(backfills, relation);
+	news = strncmp(aside->failure.error, err->message, sizeof(aside->failure.error) - 1) != 0;
+	snprintf(aside->failure.error, sizeof(aside->failure.error), "%s", err->message);
+	aside->delay_us = aside->delay_us == 0 ? RETRY_US : aside->delay_us * 2;
+	if (aside->delay_us > RETRY_MAX_US)
+		aside->delay_us = RETRY_MAX_US;
+	aside->until_us = now + (err->class == ERR_DATA ? ABSENT_US : aside->delay_us);
+	if (err->class != ERR_DATA)
+		backfills->retry_us = now + RETRY_US; /* perhaps it is the server: no storm of attempts */
+	return news;
+}
+
 static void
 read_one(Backfills *backfills, const char *relation)
 {
@@ -63,33 +119,31 @@ read_one(Backfills *backfills, const char *relation)
 	JournalHead head;
 	Error err;
 	bool ok = backfill_table(&context, relation, backfills->interrupted, &err);
+	bool stopped = atomic_load(&backfills->stop);
+	bool news = false;
 
 	if (!ok && (err.class == ERR_DISK || err.class == ERR_RESTART))
 		backfills->failed(backfills->context, &err);
-	else if (!ok && !atomic_load(&backfills->stop) && strcmp(backfills->said, err.message) != 0)
-		log_error(LOG_WARNING, &err, "will try again"); /* a lasting state is said once */
-	snprintf(backfills->said, sizeof(backfills->said), "%s", ok ? "" : err.message);
 	journal_appended(backfills->journal, &head);
 	pthread_mutex_lock(&backfills->lock);
 	if (ok)
+	{
 		log_line(LOG_INFO, "backfill of %s: %llu rows as of " LSN_FORMAT, relation,
 				 (unsigned long long) backfills->status.progress.rows,
 				 LSN_ARGS(backfills->status.progress.point));
+		drop_aside(backfills, find_aside(backfills, relation));
+		backfills->retry_us = 0;
+	}
+	else if (!stopped)
+		news = set_aside(backfills, relation, &err);
 	backfills->status.done += ok;
 	backfills->status.failed += !ok;
 	snprintf(backfills->status.error, sizeof(backfills->status.error), "%s", ok ? "" : err.message);
-	backfills->retry_us = ok ? 0 : clock_monotonic_us() + (err.class == ERR_DATA ? ABSENT_US : RETRY_US);
-	if (!ok && err.class == ERR_DATA && backfills->nabsent < ABSENT_MAX)
-	{
-		Absent *absent = &backfills->absent[backfills->nabsent++];
-
-		snprintf(absent->relation, sizeof(absent->relation), "%s", relation);
-		absent->until_us = backfills->retry_us;
-		backfills->retry_us = 0;
-	}
 	backfills->settled_seq = head.seq;
 	backfills->status.running = false;
 	pthread_mutex_unlock(&backfills->lock);
+	if (news)
+		log_error(LOG_WARNING, &err, "table is set aside, will try again");
 }
 
 static void *
@@ -158,24 +212,27 @@ backfills_status(Backfills *backfills, BackfillsStatus *status)
 	pthread_mutex_unlock(&backfills->lock);
 }
 
+bool
+backfills_failure(Backfills *backfills, int i, BackfillFailure *failure)
+{
+	bool found;
+
+	pthread_mutex_lock(&backfills->lock);
+	found = i < backfills->naside;
+	if (found)
+		*failure = backfills->aside[i].failure;
+	pthread_mutex_unlock(&backfills->lock);
+	return found;
+}
+
 /* ---- what next ------------------------------------------------------------------------------ */
 
-/* Called with the lock held. */
 static bool
-is_absent(Backfills *backfills, const char *relation)
+is_aside(Backfills *backfills, const char *relation)
 {
-	int64_t now = clock_monotonic_us();
+	const Aside *aside = find_aside(backfills, relation);
 
-	for (int i = 0; i < backfills->nabsent; i++)
-	{
-		if (strcmp(backfills->absent[i].relation, relation) != 0)
-			continue;
-		if (now < backfills->absent[i].until_us)
-			return true;
-		backfills->absent[i] = backfills->absent[--backfills->nabsent];
-		return false;
-	}
-	return false;
+	return aside != NULL && clock_monotonic_us() < aside->until_us;
 }
 
 static const ScorerTable *
@@ -202,6 +259,20 @@ needs_reading(const ScorerTable *table)
 	return table->state != 2 || table->lost;
 }
 
+/* What nobody asks for any more has not failed. */
+static void
+forget_unwanted(Backfills *backfills, const ScorerView *view)
+{
+	for (int i = backfills->naside - 1; i >= 0; i--)
+	{
+		const char *relation = backfills->aside[i].failure.relation;
+		const ScorerTable *table = find_table(view, relation);
+
+		if (table == NULL ? !is_config(relation) : !needs_reading(table))
+			drop_aside(backfills, &backfills->aside[i]);
+	}
+}
+
 static const char *
 next_table(Backfills *backfills, const ScorerView *view)
 {
@@ -212,14 +283,14 @@ next_table(Backfills *backfills, const ScorerView *view)
 		const ScorerTable *table = find_table(view, config_tables[i]);
 
 		if ((table == NULL ? i < CONFIG_TABLES_NEEDED : needs_reading(table)) &&
-			!is_absent(backfills, config_tables[i]))
+			!is_aside(backfills, config_tables[i]))
 			return config_tables[i];
 	}
 	for (int i = 0; i < view->ntables; i++)
 	{
 		const ScorerTable *table = &view->tables[i];
 
-		if (needs_reading(table) && !is_config(table->relation) && !is_absent(backfills, table->relation) &&
+		if (needs_reading(table) && !is_config(table->relation) && !is_aside(backfills, table->relation) &&
 			(best == NULL || strcmp(table->relation, best) < 0))
 			best = table->relation;
 	}
@@ -233,6 +304,7 @@ backfills_consider(Backfills *backfills, const ScorerView *view)
 	const ScorerTable *table;
 
 	pthread_mutex_lock(&backfills->lock);
+	forget_unwanted(backfills, view);
 	if (!backfills->status.running && !atomic_load(&backfills->stop) &&
 		view->position.seq >= backfills->settled_seq && clock_monotonic_us() >= backfills->retry_us)
 		next = next_table(backfills, view);

@@ -2,8 +2,8 @@
  * backfills.h -- which table is read next, and the thread that reads it.
  *
  * One at a time: the tables of walrank_config first, for they say what else there is, then the
- * watched ones by name.  A failed one is tried again later; one that does not exist is left alone
- * for a while.
+ * watched ones by name.  A table that cannot be read, for whatever reason, is set aside for a while
+ * and holds up no other.
  */
 #ifndef WALRANK_BACKFILLS_H
 #define WALRANK_BACKFILLS_H
@@ -23,11 +23,22 @@ typedef struct BackfillsStatus
 	char error[1024]; /* of the last failed one, until one succeeds */
 } BackfillsStatus;
 
+#define BACKFILL_FAILURES_MAX 64
+
+/* A table whose last backfill failed, until one succeeds or nobody asks for it any more. */
+typedef struct BackfillFailure
+{
+	char relation[160];
+	char error[1024];
+} BackfillFailure;
+
 extern Backfills *backfills_start(const SourceSettings *settings, Journal *journal, ThreadFailed failed,
 								  void *context);
 /* Called every now and then with the scorer's newest copy: begins what has to be begun. */
 extern void backfills_consider(Backfills *backfills, const ScorerView *view);
 extern void backfills_status(Backfills *backfills, BackfillsStatus *status);
+/* The i-th of the tables that could not be read; false: there are no more. */
+extern bool backfills_failure(Backfills *backfills, int i, BackfillFailure *failure);
 extern void backfills_stop(Backfills *backfills);
 extern void backfills_destroy(Backfills *backfills);
 

@@ -258,6 +258,20 @@ reason(Buffer *out, const char *what, const char *detail)
 }
 
 static void
+unread(const StatusInput *input, Buffer *out)
+{
+	BackfillFailure failure;
+
+	for (int i = 0; i < BACKFILL_FAILURES_MAX && backfills_failure(input->parts->backfills, i, &failure); i++)
+	{
+		char what[sizeof(failure.relation) + 32];
+
+		snprintf(what, sizeof(what), "table %s cannot be read", failure.relation);
+		reason(out, what, failure.error);
+	}
+}
+
+static void
 reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView *view, Buffer *out)
 {
 	key(out, "red");
@@ -272,6 +286,7 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 		if (view->tables[i].lost)
 			reason(out, "a publication was lost; until it is read again, changes may be missing of",
 				   view->tables[i].relation);
+	unread(input, out);
 	if (view->waiting)
 		reason(out, "scoring waits for space", view->note);
 	for (int i = 0; i < input->parts->nsinks; i++)

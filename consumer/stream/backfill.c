@@ -511,8 +511,9 @@ begin_copy(Backfill *backfill, Error *err)
 	PGresult *res;
 	bool ok;
 
+	/* t.* is the row also where there is a column t */
 	buffer_printf(&command,
-				  "COPY (SELECT walrank.encode(t, %" PRId64 ") FROM ONLY %s t) TO STDOUT (FORMAT binary)",
+				  "COPY (SELECT walrank.encode(t.*, %" PRId64 ") FROM ONLY %s t) TO STDOUT (FORMAT binary)",
 				  backfill->context->settings->max_value_bytes, backfill->relation);
 	buffer_append_byte(&command, '\0');
 	res = PQexec(backfill->reader, (const char *) command.data);
