@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "daemon/config.h"
+#include "score/store_internal.h"
 
 static const char good[] = "; walrank.conf\n"
 						   "[source]\n"
@@ -102,6 +103,18 @@ what_is_wrong_is_named_with_file_line_and_cure(void **state)
 	refused(BASE "[sink a]\ntype = file\npath = /x\npth = /y\n", "walrank.conf:6: unknown key \"pth\"",
 			"\"path\"");
 	refused(BASE "[store]\nmap_size = 2GB\nmap_size_max = 1GB\n", "map_size is larger", "");
+}
+
+static void
+no_limit_exceeds_what_plugin_and_store_can_do(void **state)
+{
+	Config *config = parse(BASE "max_value_bytes = 64MB\n[store]\nsnapshots = 32\n");
+
+	assert_int_equal(config->source.max_value_bytes, 64 << 20);
+	assert_true(config->store.snapshots < SNAPSHOTS_MAX); /* one more is there while the oldest goes */
+	config_free(config);
+	refused(BASE "max_value_bytes = 65MB\n", "out of range for \"max_value_bytes\"", "between 1kB and 64MB");
+	refused(BASE "[store]\nsnapshots = 33\n", "out of range for \"snapshots\"", "between 1 and 32");
 }
 
 static void
@@ -251,6 +264,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_good_file_sets_what_it_says_and_defaults_the_rest),
 		cmocka_unit_test(what_is_wrong_is_named_with_file_line_and_cure),
+		cmocka_unit_test(no_limit_exceeds_what_plugin_and_store_can_do),
 		cmocka_unit_test(an_indented_line_is_a_line_of_its_own),
 		cmocka_unit_test(a_line_too_long_to_be_read_is_refused_not_cut),
 		cmocka_unit_test(the_command_line_wins),
