@@ -27,6 +27,8 @@
 #define SYNC_REST_FACTOR 4
 #define SYNC_REST_US_MAX INT64_C(10000)
 #define TICK_MS 1000
+#define FIRST_ANSWER_US INT64_C(15000000) /* longer than one attempt to connect takes */
+#define FIRST_ANSWER_STEP_MS 10
 #define EXIT_RESTART 75
 #define NEXT_STEP_US                                                                                         \
 	INT64_C(1000000) /* of the time for a stop, what is kept for what comes after the sinks */
@@ -172,6 +174,30 @@ start_sinks(Daemon *daemon, Error *err)
 	return true;
 }
 
+/*
+ * A start that a check of the source refuses writes nothing anywhere, so the first answer comes before
+ * any sink is opened.  A server that is away refuses nothing: then the sinks go on with what there is.
+ */
+static bool
+await_source(Daemon *daemon, Error *err)
+{
+	int64_t deadline_us = clock_monotonic_us() + FIRST_ANSWER_US;
+
+	while (clock_monotonic_us() < deadline_us)
+	{
+		struct pollfd signalled = {.fd = daemon->signal_fd, .events = POLLIN};
+		ReceiverStatus status;
+
+		receiver_status(daemon->parts.receiver, &status);
+		if (has_failed(daemon, err))
+			return false;
+		if (status.state == RECEIVER_STREAMING || status.state == RECEIVER_WAITING ||
+			poll(&signalled, 1, FIRST_ANSWER_STEP_MS) > 0)
+			break;
+	}
+	return true;
+}
+
 static bool
 start(Daemon *daemon, Error *err)
 {
@@ -196,10 +222,11 @@ start(Daemon *daemon, Error *err)
 	daemon->parts.receiver = receiver_create(&context);
 	daemon->parts.backfills =
 		backfills_start(&daemon->settings, daemon->state.journal, thread_failed, daemon);
-	if (!start_sinks(daemon, err))
-		return false;
 	pthread_create(&daemon->receiver_thread, NULL, receiver_main, daemon);
 	daemon->receiver_running = true;
+	if (!await_source(daemon, err) || !start_sinks(daemon, err))
+		return false;
+	/* after the sinks: what it trims depends on where they stand */
 	daemon->housekeeping = housekeeping_start(&daemon->parts);
 	return true;
 }
