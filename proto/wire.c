@@ -64,6 +64,7 @@ field_next(WireCursor *cursor, WireField *field)
 	uint64_t tag;
 	uint64_t len;
 
+	*field = (WireField){0}; /* what the type does not bring is zero, not what stood there before */
 	if (!wire_varint(cursor, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
 		return false;
 	field->number = (uint32_t) (tag >> 3);
