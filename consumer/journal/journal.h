@@ -33,7 +33,7 @@ typedef struct JournalSettings
 	uint64_t segment_bytes;
 } JournalSettings;
 
-/* `dir` is a directory of its own below the state directory.  identity.txt-like header file "identity" in it
+/* `dir` is a directory of its own below the state directory.  A text file "identity" in it
  * (replaced atomically) holds the identity; segments repeat the stream_id. */
 extern bool journal_identity_write(int dirfd, const JournalIdentity *identity, Error *err);
 extern bool journal_identity_read(int dirfd, JournalIdentity *identity, bool *found, Error *err);

@@ -97,7 +97,6 @@ typedef enum
 	STORE_DESCRIPTOR, /* fingerprint -> Relation message */
 	STORE_RANKING,	  /* number -> ranking */
 	STORE_JOB,		  /* pending rescoring */
-	STORE_TOUCH,	  /* open backfills: what live changes settled */
 	STORE_TIMER,
 	STORE_TABLES
 } StoreTable;

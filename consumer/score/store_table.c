@@ -11,8 +11,8 @@ store_table_name(int table)
 {
 	static const char *const names[STORE_DBIS] = {
 		[STORE_META] = "meta",		 [STORE_RELATION] = "relation", [STORE_DESCRIPTOR] = "descriptor",
-		[STORE_RANKING] = "ranking", [STORE_JOB] = "job",			[STORE_TOUCH] = "touch",
-		[STORE_TIMER] = "timer",	 [STORE_HEAD] = "head",
+		[STORE_RANKING] = "ranking", [STORE_JOB] = "job",			[STORE_TIMER] = "timer",
+		[STORE_HEAD] = "head",
 	};
 
 	return names[table];

@@ -176,7 +176,6 @@ $source->safe_psql('postgres', 'UPDATE item SET price = price + 1');
 {
 	my $tool = Walrank::Daemon::bin('walrank');
 	my @super = ('-h', $source->host, '-p', $source->port, '-d', 'postgres', '-U', scalar getpwuid $<);
-	my $rankings = $source->safe_psql('postgres', 'SELECT name, definition FROM walrank.ranking');
 	run_ok('walrank teardown --dry-run', $tool, @super, '--config', $d->{conf}, 'teardown', '--dry-run');
 	is($source->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_slots'), 1, 'a dry run removes nothing');
 	run_ok('walrank teardown', $tool, @super, '--config', $d->{conf}, 'teardown');
