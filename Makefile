@@ -48,7 +48,7 @@ LIB_SRC  := $(wildcard proto/*.c rules/*.c consumer/base/*.c consumer/stream/*.c
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/obj/%.o)
 INCLUDES := -Iproto -Irules -Iconsumer -I$(shell $(PG_CONFIG) --includedir 2>/dev/null)
 C_FLAGS  := -std=gnu11 -D_GNU_SOURCE -DWALRANK_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(STRICT) $(INCLUDES) -pthread $(SAN)
-LIBS     := -lpq -llmdb -lxxhash -lisal -lsystemd -linih -ljansson -lm
+LIBS     := -lpq -llmdb -lzstd -lxxhash -lisal -lsystemd -linih -ljansson -lm
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -125,7 +125,7 @@ unit-san: $(UNIT:%=$(B)/unit-san/%)
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-.PHONY: check check-full check-deps stage-files
+.PHONY: check check-full check-torture check-deps stage-files
 check-deps:
 	@scripts/deps build test
 
@@ -140,6 +140,10 @@ check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
 	@scripts/unroot tests/run full $(TESTS)
 	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && scripts/matrix check; }
+
+# As long as you like: the same tests with their largest figures.
+check-torture: stage-files
+	@scripts/unroot tests/run torture $(TESTS)
 
 # ---- everything else -----------------------------------------------------------------------------
 
@@ -177,6 +181,7 @@ help:
 	@echo 'demo        watch 63,000 real items being rescored (half a minute)'
 	@echo 'check       all quick tests, as any user: units, SQL, servers, 30 s of fuzzing'
 	@echo 'check-full  longer runs, sanitizers, valgrind; other majors where scripts/matrix made roots'
+	@echo 'check-torture  the fault runs with their largest figures: hours'
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'
 	@echo 'format      clang-format over the sources'
