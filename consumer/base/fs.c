@@ -3,6 +3,7 @@
  */
 #include "base/fs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,6 +42,58 @@ system_fallocate(int fd, off_t len)
 	return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, len);
 }
 
+static int
+system_dup(int fd)
+{
+	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static off_t
+system_size(int fd)
+{
+	return lseek(fd, 0, SEEK_END);
+}
+
+static int
+system_forget(int fd)
+{
+	return posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/* An OFD lock belongs to this one open file: closing some other descriptor does not drop it. */
+static int
+system_lock(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+static int
+system_list(int dirfd, void (*seen)(void *context, const char *name), void *context)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	int saved;
+
+	if (dir == NULL)
+	{
+		saved = errno;
+		if (fd >= 0)
+			close(fd);
+		errno = saved;
+		return -1;
+	}
+	while (errno = 0, (entry = readdir(dir)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			seen(context, entry->d_name);
+	saved = errno;
+	closedir(dir);
+	errno = saved;
+	return saved == 0 ? 0 : -1;
+}
+
 const FsOps fs_system = {
 	.open = system_open,
 	.pread = pread,
@@ -51,6 +104,12 @@ const FsOps fs_system = {
 	.renameat = system_renameat,
 	.unlinkat = system_unlinkat,
 	.fallocate = system_fallocate,
+	.close = close,
+	.dup = system_dup,
+	.size = system_size,
+	.forget = system_forget,
+	.lock = system_lock,
+	.list = system_list,
 };
 
 const FsOps *fs = &fs_system;
@@ -72,6 +131,40 @@ fs_open(int dirfd, const char *name, int flags, int *fd, Error *err)
 	error_errno(err, "could not open \"%s\"", name);
 	errno = saved; /* some callers ask for ENOENT */
 	return false;
+}
+
+void
+fs_close(int fd)
+{
+	fs->close(fd);
+}
+
+bool
+fs_dup(int fd, int *copy, Error *err)
+{
+	*copy = fs->dup(fd);
+	return *copy >= 0 || error_errno(err, "could not duplicate a descriptor");
+}
+
+bool
+fs_size(int fd, uint64_t *bytes, Error *err)
+{
+	off_t size = fs->size(fd);
+
+	*bytes = size < 0 ? 0 : (uint64_t) size;
+	return size >= 0 || error_errno(err, "could not find the size of the file");
+}
+
+void
+fs_forget(int fd)
+{
+	fs->forget(fd);
+}
+
+bool
+fs_list(int dirfd, void (*seen)(void *context, const char *name), void *context, Error *err)
+{
+	return fs->list(dirfd, seen, context) == 0 || error_errno(err, "could not list the directory");
 }
 
 bool
@@ -172,7 +265,7 @@ fs_replace(int dirfd, const char *name, Slice content, Error *err)
 	if (!fs_open(dirfd, temporary, O_CREAT | O_TRUNC | O_WRONLY, &fd, err))
 		return false;
 	ok = fs_pwrite(fd, content.data, content.len, 0, err) && fs_sync(fd, err);
-	close(fd);
+	fs->close(fd);
 	if (!ok)
 	{
 		fs->unlinkat(dirfd, temporary);
@@ -201,7 +294,7 @@ fs_read_file(int dirfd, const char *name, size_t max_bytes, void *data, size_t *
 		return true;
 	}
 	ok = fs_pread(fd, data, max_bytes, 0, len, err) && fs_pread(fd, &more, 1, max_bytes, &beyond, err);
-	close(fd);
+	fs->close(fd);
 	if (!ok)
 		return error_wrap(err, "file \"%s\"", name);
 	if (beyond > 0)
@@ -253,7 +346,7 @@ sync_parent(const char *path, Error *err)
 	if (ok)
 	{
 		ok = fs_sync_dir(fd, err);
-		close(fd);
+		fs->close(fd);
 	}
 	free(parent);
 	return ok;
@@ -283,20 +376,17 @@ fs_open_dir(const char *path, bool create, int *dirfd, Error *err)
 	}
 	else if (check_local(*dirfd, path, err))
 		return true;
-	close(*dirfd);
+	fs->close(*dirfd);
 	*dirfd = -1;
 	return false;
 }
 
-/* An OFD lock belongs to this one open file: closing some other descriptor does not drop it. */
 bool
 fs_lock(int dirfd, const char *name, int *fd, Error *err)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
 	if (!fs_open(dirfd, name, O_CREAT | O_RDWR, fd, err))
 		return false;
-	if (fcntl(*fd, F_OFD_SETLK, &lock) == 0)
+	if (fs->lock(*fd) == 0)
 		return true;
 	if (errno == EAGAIN || errno == EACCES)
 	{
@@ -305,7 +395,7 @@ fs_lock(int dirfd, const char *name, int *fd, Error *err)
 	}
 	else
 		error_errno(err, "could not lock \"%s\"", name);
-	close(*fd);
+	fs->close(*fd);
 	*fd = -1;
 	return false;
 }

@@ -26,12 +26,25 @@ typedef struct FsOps
 	int (*renameat)(int dirfd, const char *from, const char *to);
 	int (*unlinkat)(int dirfd, const char *name);
 	int (*fallocate)(int fd, off_t len); /* room ahead; may fail with EOPNOTSUPP */
+	int (*close)(int fd);
+	int (*dup)(int fd);	   /* CLOEXEC */
+	off_t (*size)(int fd); /* of the file */
+	int (*forget)(int fd); /* drops what the kernel has cached of the file, as far as it is written */
+	int (*lock)(int fd);   /* OFD write lock on the whole file, not waited for */
+	int (*list)(int dirfd, void (*seen)(void *context, const char *name), void *context);
 } FsOps;
 
 extern const FsOps fs_system; /* the real calls */
 extern const FsOps *fs;		  /* what everyone uses; tests set it before any thread starts */
 
 extern bool fs_open(int dirfd, const char *name, int flags, int *fd, Error *err); /* mode 0600, CLOEXEC */
+extern void fs_close(int fd);
+extern bool fs_dup(int fd, int *copy, Error *err); /* CLOEXEC */
+extern bool fs_size(int fd, uint64_t *bytes, Error *err);
+/* After a failed write-back the cache may show what the disk does not have. */
+extern void fs_forget(int fd);
+/* Every name in the directory but "." and "..", in no order. */
+extern bool fs_list(int dirfd, void (*seen)(void *context, const char *name), void *context, Error *err);
 extern bool fs_pread(int fd, void *data, size_t len, uint64_t offset, size_t *got, Error *err);
 extern bool fs_pwrite(int fd, const void *data, size_t len, uint64_t offset, Error *err);
 extern bool fs_datasync(int fd, Error *err);

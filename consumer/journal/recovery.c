@@ -9,10 +9,8 @@
  * A derived log (the feed) is cut at a position its owner names, and only what it keeps is read.
  */
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/log.h"
@@ -57,18 +55,14 @@ static bool
 found_open(Recovery *recovery, Found *found, bool drop_cache, Error *err)
 {
 	char name[SEGMENT_NAME_BYTES];
-	off_t bytes;
 
 	segment_name(found->number, name);
 	if (!fs_open(recovery->dirfd, name, O_RDONLY, &found->fd, err))
 		return false;
-	/* after a failed write-back the cache may show what the disk does not have */
 	if (drop_cache)
-		posix_fadvise(found->fd, 0, 0, POSIX_FADV_DONTNEED);
-	bytes = lseek(found->fd, 0, SEEK_END);
-	if (bytes < 0)
-		return error_errno(err, "could not find the size of \"%s\"", name);
-	found->bytes = (uint64_t) bytes;
+		fs_forget(found->fd);
+	if (!fs_size(found->fd, &found->bytes, err))
+		return error_wrap(err, "\"%s\"", name);
 	return segment_header_read(found->fd, recovery->what, recovery->magic, found->number, &found->header,
 							   NULL, &found->valid, err);
 }
@@ -77,7 +71,7 @@ static void
 found_close(Found *found)
 {
 	if (found->fd >= 0)
-		close(found->fd);
+		fs_close(found->fd);
 	found->fd = -1;
 }
 
@@ -327,7 +321,7 @@ apply(SegLog *log, Recovery *recovery, int synced, int keep, const Walk *end, Er
 		return false;
 	if (tail->bytes > end->good_end && !fs_truncate(fd, end->good_end, err))
 	{
-		close(fd);
+		fs_close(fd);
 		return error_wrap(err, "%s segment %010u", recovery->what, tail->number);
 	}
 	tail->bytes = end->good_end;
@@ -471,7 +465,7 @@ seglog_truncate(SegLog *log, SegPosition at, Error *err)
 	{
 		for (int i = 0; i < log->n; i++)
 			if (log->segments[i].fd >= 0)
-				close(log->segments[i].fd);
+				fs_close(log->segments[i].fd);
 		log->n = 0;
 		ok = apply(log, &recovery, 0, keep, &end, err) || seglog_poison(log, err);
 	}
@@ -503,7 +497,7 @@ seglog_peek_header(int dirfd, uint32_t magic, StreamId *stream_id, Buffer *heade
 			break;
 		buffer_reset(header);
 		ok = segment_header_read(fd, "log", magic, numbers[i], &seen, header, found, err);
-		close(fd);
+		fs_close(fd);
 	}
 	free(numbers);
 	if (ok && *found)

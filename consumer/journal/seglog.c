@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -30,10 +29,9 @@ seglog_alloc(int dirfd, const SegSettings *settings, Error *err)
 	pthread_condattr_t attr;
 
 	assert(settings->header.len <= SEGMENT_OWNER_BYTES_MAX);
-	log->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
-	if (log->dirfd < 0)
+	if (!fs_dup(dirfd, &log->dirfd, err))
 	{
-		error_errno(err, "could not duplicate the descriptor of the %s directory", settings->what);
+		error_wrap(err, "%s directory", settings->what);
 		free(log);
 		return NULL;
 	}
@@ -55,14 +53,14 @@ seglog_close(SegLog *log)
 		return;
 	for (int i = 0; i < log->n; i++)
 		if (log->segments[i].fd >= 0)
-			close(log->segments[i].fd);
+			fs_close(log->segments[i].fd);
 	free(log->segments);
 	buffer_free(&log->buffer);
 	buffer_free(&log->preamble);
 	buffer_free(&log->owner);
 	pthread_cond_destroy(&log->moved);
 	pthread_mutex_destroy(&log->lock);
-	close(log->dirfd);
+	fs_close(log->dirfd);
 	free(log);
 }
 
@@ -146,7 +144,7 @@ seglog_make_segment(SegLog *log, uint32_t number, SegPosition prev, Slice preamb
 		 fs_pwrite(segment->fd, bytes.data, bytes.len, 0, err);
 	if (!ok && segment->fd >= 0)
 	{
-		close(segment->fd);
+		fs_close(segment->fd);
 		fs->unlinkat(log->dirfd, name);
 	}
 	buffer_free(&bytes);
@@ -196,9 +194,9 @@ clear_unfinished(SegLog *log, Error *err)
 	{
 		if (!fs_open(log->dirfd, name, O_RDONLY, &fd, err))
 			return false;
-		bytes = (uint64_t) lseek(fd, 0, SEEK_END);
-		ok = segment_find_valid(fd, log->settings.magic, seed, 0, bytes, &found, err) && !found;
-		close(fd);
+		ok = fs_size(fd, &bytes, err) &&
+			 segment_find_valid(fd, log->settings.magic, seed, 0, bytes, &found, err) && !found;
+		fs_close(fd);
 	}
 	if (!ok)
 		return error_set(err, ERR_REFUSE, "the %s directory already holds a log", what);
@@ -447,7 +445,7 @@ close_older(SegLog *log, uint32_t number)
 	for (int i = 0; i < log->n - 1 && log->segments[i].number < number; i++)
 		if (log->segments[i].fd >= 0)
 		{
-			close(log->segments[i].fd);
+			fs_close(log->segments[i].fd);
 			log->segments[i].fd = -1;
 		}
 }

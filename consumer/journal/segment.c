@@ -3,12 +3,8 @@
  */
 #include "journal/segment.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/crc32c.h"
 #include "base/fs.h"
@@ -95,36 +91,25 @@ compare_numbers(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static void
+name_seen(void *context, const char *name)
+{
+	uint32_t number;
+
+	if (segment_number(name, &number))
+		buffer_append_u32(context, number);
+}
+
 bool
 segment_list(int dirfd, uint32_t **numbers, int *n, Error *err)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	Buffer found = {0};
-	struct dirent *entry;
 
-	if (dir == NULL)
+	if (!fs_list(dirfd, name_seen, &found, err))
 	{
-		error_errno(err, "could not list the directory");
-		if (fd >= 0)
-			close(fd);
-		return false;
-	}
-	while (errno = 0, (entry = readdir(dir)) != NULL)
-	{
-		uint32_t number;
-
-		if (segment_number(entry->d_name, &number))
-			buffer_append_u32(&found, number);
-	}
-	if (errno != 0)
-	{
-		error_errno(err, "could not list the directory");
-		closedir(dir);
 		buffer_free(&found);
 		return false;
 	}
-	closedir(dir);
 	*numbers = (uint32_t *) (void *) found.data;
 	*n = (int) (found.len / sizeof(uint32_t));
 	if (*n > 0)

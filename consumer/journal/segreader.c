@@ -4,10 +4,8 @@
  * A reader has its own descriptor and window and takes the log's lock only where its knowledge of what is flushed
  * ends.  A segment that is trimmed while it is read stays readable to its end.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -60,25 +58,24 @@ segment_enter(SegReader *reader, uint32_t number, uint64_t limit, Error *err)
 	SegPosition last = reader->cursor.last;
 	char name[SEGMENT_NAME_BYTES];
 	SegmentHeader header;
-	off_t bytes;
+	uint64_t bytes;
 	int fd;
 
 	segment_name(number, name);
 	if (!fs_open(reader->dirfd, name, O_RDONLY, &fd, err))
 		return error_wrap(err, "%s", reader->what);
 	if (continues)
-		close(reader->cursor.fd);
+		fs_close(reader->cursor.fd);
 	reader->cursor.fd = fd; /* the cursor owns it now */
 	reader->number = number;
 	if (!header_check(reader, fd, &header, err))
 		return false;
 	if (continues && (seg_compare(header.prev, last) != 0 || reader->cursor.index > 0))
 		return reader_refuse(reader, err, 0, "it does not continue the segment before it");
-	bytes = lseek(fd, 0, SEEK_END);
-	if (bytes < 0)
-		return error_errno(err, "could not find the size of \"%s\"", name);
-	if (limit > (uint64_t) bytes)
-		limit = (uint64_t) bytes;
+	if (!fs_size(fd, &bytes, err))
+		return error_wrap(err, "\"%s\"", name);
+	if (limit > bytes)
+		limit = bytes;
 	if (limit < header.bytes)
 		return reader_refuse(reader, err, limit, "it ends in its header");
 	segment_cursor_init(&reader->cursor, fd, reader->magic, &header, limit);
@@ -90,7 +87,7 @@ reader_alloc(int dirfd, const char *what, uint32_t magic, SegPosition at)
 {
 	SegReader *reader = xcalloc(1, sizeof(*reader));
 
-	reader->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	reader->dirfd = fs->dup(dirfd); /* without one the first open fails and says so */
 	reader->what = what;
 	reader->magic = magic;
 	reader->from = at;
@@ -104,10 +101,10 @@ segreader_close(SegReader *reader)
 	if (reader == NULL)
 		return;
 	if (reader->cursor.fd >= 0)
-		close(reader->cursor.fd);
+		fs_close(reader->cursor.fd);
 	segment_cursor_free(&reader->cursor);
 	if (reader->dirfd >= 0)
-		close(reader->dirfd);
+		fs_close(reader->dirfd);
 	free(reader);
 }
 
@@ -185,7 +182,7 @@ live_advance(SegReader *reader, Error *err)
 {
 	SegLog *log = reader->log;
 	uint64_t limit = 0;
-	off_t bytes;
+	uint64_t bytes;
 	More what;
 
 	pthread_mutex_lock(&log->lock);
@@ -199,10 +196,11 @@ live_advance(SegReader *reader, Error *err)
 			reader->cursor.limit = limit;
 			return SEG_RECORD;
 		case MORE_TRIMMED:
-			bytes = lseek(reader->cursor.fd, 0, SEEK_END);
-			if (bytes > 0 && (uint64_t) bytes > reader->cursor.limit)
+			if (!fs_size(reader->cursor.fd, &bytes, err))
+				return SEG_ERROR;
+			if (bytes > reader->cursor.limit)
 			{
-				reader->cursor.limit = (uint64_t) bytes;
+				reader->cursor.limit = bytes;
 				return SEG_RECORD;
 			}
 			limit = UINT64_MAX; /* the next one may be trimmed as well, or be the active one ... */
@@ -257,7 +255,7 @@ newest_measure(SegReader *reader, Error *err)
 												 reader->cursor.offset + 1, bytes, &intact, err))
 		return false;
 	reader->newest_damaged = intact;
-	close(reader->cursor.fd);
+	fs_close(reader->cursor.fd);
 	reader->cursor.fd = -1;
 	return true;
 }
@@ -282,7 +280,7 @@ dir_find(SegReader *reader, const uint32_t *numbers, int n, uint32_t *number, Er
 		if (!fs_open(reader->dirfd, name, O_RDONLY, &fd, err))
 			return false;
 		ok = segment_header_read(fd, reader->what, reader->magic, numbers[i], &header, NULL, &valid, err);
-		close(fd);
+		fs_close(fd);
 		if (!ok)
 			return false;
 		if (!valid && i == n - 1 && n > 1)

@@ -380,6 +380,42 @@ disk_op_fallocate(int fd, off_t len)
 	return -1;
 }
 
+static int
+disk_op_close(int fd)
+{
+	return fs_system.close(fd);
+}
+
+static int
+disk_op_dup(int fd)
+{
+	return fs_system.dup(fd);
+}
+
+static off_t
+disk_op_size(int fd)
+{
+	return fs_system.size(fd);
+}
+
+static int
+disk_op_forget(int fd)
+{
+	return fs_system.forget(fd);
+}
+
+static int
+disk_op_lock(int fd)
+{
+	return fs_system.lock(fd);
+}
+
+static int
+disk_op_list(int dirfd, void (*seen)(void *context, const char *name), void *context)
+{
+	return fs_system.list(dirfd, seen, context);
+}
+
 static const FsOps disk_ops = {
 	.open = disk_op_open,
 	.pread = disk_op_pread,
@@ -390,6 +426,12 @@ static const FsOps disk_ops = {
 	.renameat = disk_op_renameat,
 	.unlinkat = disk_op_unlinkat,
 	.fallocate = disk_op_fallocate,
+	.close = disk_op_close,
+	.dup = disk_op_dup,
+	.size = disk_op_size,
+	.forget = disk_op_forget,
+	.lock = disk_op_lock,
+	.list = disk_op_list,
 };
 
 /* Back to a disk without faults and without memory. */
