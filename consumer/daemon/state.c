@@ -16,6 +16,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "rules.h"
+#include "score/recovery.h"
 #include "stream/session.h"
 
 #define LOCK_WAIT_US INT64_C(3000000) /* a killed daemon is torn down by then */
@@ -244,21 +245,14 @@ check_engine(State *state, uint64_t last_seq, bool *announce, Error *err)
 {
 	const StoreHeader *header = store_header(state->store);
 	StorePosition position = store_position(state->store);
+	RecoveryEngine engine =
+		recovery_engine(header, position, last_seq, SCORER_ENGINE, rules_libm_fingerprint());
 	bool named = false;
 
-	*announce = false;
-	if (header->engine == SCORER_ENGINE && header->libm == rules_libm_fingerprint())
-		return true;
-	*announce = position.seq == last_seq && position.part == 0;
-	if (!*announce && position.part == 0 && !names_engine(state->journal, position.seq + 1, &named, err))
+	*announce = engine == ENGINE_ANNOUNCE;
+	if (engine == ENGINE_LOOK && !names_engine(state->journal, position.seq + 1, &named, err))
 		return false;
-	if (*announce || named)
-		return true;
-	error_set(err, ERR_REFUSE,
-			  "rule R6: the store was made by scoring engine %u and math library 0x%016" PRIx64
-			  ", which are not ours, and is not at the journal's end",
-			  header->engine, header->libm);
-	return error_hint(err, "Start the previous version once, stop it cleanly, then start this one.");
+	return engine == ENGINE_OURS || *announce || named || recovery_engine_refuse(header, err);
 }
 
 /* Of the store as the old engine left it a copy is made first: a torn store must not go back beyond the CONFIG. */
@@ -281,24 +275,6 @@ announce_engine(State *state, const Config *config, Error *err)
 	return ok || error_wrap(err, "could not record the change of the scoring engine");
 }
 
-/* R7: the journal must still hold what the store has not seen. */
-static bool
-check_journal_reaches(State *state, uint64_t last_seq, Error *err)
-{
-	StorePosition position = store_position(state->store);
-	uint64_t first = journal_first_seq(state->journal);
-
-	if (position.seq <= last_seq && (first == 0 || first <= position.seq + 1))
-		return true;
-	error_set(err, ERR_REFUSE,
-			  "rule R7: the store is at unit %" PRIu64 ", the journal holds %" PRIu64 " to %" PRIu64,
-			  position.seq, first, last_seq);
-	return error_hint(
-		err, "Journal and store are not of one history: was one of them restored or deleted? To start over: "
-			 "\"walrank teardown\", "
-			 "move the state directory away, empty the sinks, \"walrank init\", \"walrankd --create\".");
-}
-
 static bool
 open_store_and_feed(State *state, const Config *config, const StreamId *stream_id, Error *err)
 {
@@ -314,7 +290,8 @@ open_store_and_feed(State *state, const Config *config, const StreamId *stream_i
 	journal_durable(state->journal, &durable, &lsn);
 	if (!store_open(state->store_dirfd, &settings, stream_id, head.seq, durable, &state->store, err))
 		return error_wrap(err, "store");
-	if (!check_journal_reaches(state, head.seq, err) || !check_engine(state, head.seq, &announce, err) ||
+	if (!recovery_reaches(store_position(state->store), journal_first_seq(state->journal), head.seq, err) ||
+		!check_engine(state, head.seq, &announce, err) ||
 		!scorer_create(state->store, (uint32_t) config->source.part_changes, &state->scorer, err))
 		return false;
 	position = store_position(state->store);

@@ -554,69 +554,62 @@ head_load(Store *store, bool *sound, const char **reason, Error *err)
 	return true;
 }
 
-/* The live store, if it can be used; *used is false, with the reason, if a snapshot has to take its place. */
+/* The live store, if its file can be read at all. */
 static bool
-live_open(Store *store, const StreamId *stream_id, uint64_t last_seq, bool *used, const char **reason,
-		  Error *err)
+live_open(Store *store, Recovery *recovery, RecoveryAction *action, Error *err)
 {
-	Mark mark;
-	bool found;
-	int rc;
+	RecoveryFile live = {.name = "data.mdb"};
+	const char *damage = "its file cannot be read";
+	int rc = env_open(store, false);
 
-	*used = false;
-	if (!store_mark_read(store->dirfd, &mark, &found, err) ||
-		!store_mark_allows(store->dirfd, &mark, found, reason, err))
-		return false;
-	if (*reason != NULL)
-		return true;
-	rc = env_open(store, false);
 	if (rc == ENOMEM || rc == EACCES || rc == EMFILE || rc == ENFILE || rc == ENOSPC)
 		return store_mdb_error(store, rc, "could not open the store", err);
-	*reason = "its file cannot be read";
-	if (rc != 0)
-		return true;
-	if (!head_load(store, used, reason, err))
+	if (rc == 0 && !head_load(store, &live.sound, &damage, err))
 		return false;
-	if (!*used)
-		return true;
-	if (!store_header_fits(&store->header, stream_id, "data.mdb", err))
-		return false;
-	*reason = "it is beyond the end of the journal";
-	*used = store_position_within(store->position, last_seq);
+	live.header = store->header;
+	live.position = store->position;
+	*action = recovery_live(recovery, &live, damage, err);
 	return true;
 }
 
 static bool
-refuse_without_snapshot(const char *reason, uint64_t durable_seq, Error *err)
+snapshot_open(Store *store, Recovery *recovery, Error *err)
 {
-	error_set(err, ERR_REFUSE,
-			  "the store cannot be used (%s) and there is no snapshot of it at or below unit %" PRIu64,
-			  reason, durable_seq);
-	return error_hint(
-		err, "Build everything anew: run \"walrank teardown\", move the state directory away, empty the "
-			 "sinks' targets, run \"walrank init\", then \"walrankd --create\".");
-}
-
-static bool
-snapshot_open(Store *store, const StreamId *stream_id, uint64_t durable_seq, const char *reason, Error *err)
-{
-	uint64_t seq;
+	const char *damage;
 	bool found;
 	int rc;
 
 	env_close(store);
 	atomic_store(&store->failed, false); /* whatever was seen was seen in the file that goes */
-	if (!store_snapshot_restore(store->dirfd, stream_id, durable_seq, &seq, &found, err))
+	if (!store_snapshot_restore(store->dirfd, recovery, err))
 		return false;
-	if (!found)
-		return refuse_without_snapshot(reason, durable_seq, err);
-	log_line(LOG_WARNING, "store replaced by its snapshot of unit %" PRIu64 ": %s", seq, reason);
+	log_line(LOG_WARNING, "store replaced by its snapshot of unit %" PRIu64 ": %s", recovery->snapshot,
+			 recovery->reason);
 	rc = env_open(store, false);
 	if (rc != 0)
 		return store_mdb_error(store, rc, "could not open the restored store", err);
-	if (!head_load(store, &found, &reason, err))
+	if (!head_load(store, &found, &damage, err))
 		return false;
 	return found || error_set(err, ERR_DISK, "could not read the restored store back");
+}
+
+/* R6: carries out what recovery decides. */
+static bool
+choose_store(Store *store, const StreamId *stream_id, uint64_t journal_last_seq, uint64_t durable_seq,
+			 Error *err)
+{
+	RecoveryAction action;
+	RecoveryMark mark;
+	Recovery recovery;
+
+	if (!store_mark_look(store->dirfd, &mark, err))
+		return false;
+	action = recovery_begin(&recovery, stream_id, journal_last_seq, durable_seq, &mark);
+	if (action == RECOVERY_LIVE && !live_open(store, &recovery, &action, err))
+		return false;
+	if (action == RECOVERY_LIST)
+		return snapshot_open(store, &recovery, err);
+	return action == RECOVERY_USE;
 }
 
 bool
@@ -624,17 +617,14 @@ store_open(int dirfd, const StoreSettings *settings, const StreamId *stream_id, 
 		   uint64_t durable_seq, Store **result, Error *err)
 {
 	uint64_t seqs[SNAPSHOTS_MAX];
-	const char *reason = NULL;
 	Store *store;
-	bool used;
 	int count;
 
 	if (!store_alloc(dirfd, settings, &store, err))
 		return false;
 	unlinkat(dirfd, SNAPSHOT_TMP, 0); /* the rest of what a crash interrupted takes space */
 	unlinkat(dirfd, RESTORE_TMP, 0);
-	if (!live_open(store, stream_id, journal_last_seq, &used, &reason, err) ||
-		(!used && !snapshot_open(store, stream_id, durable_seq, reason, err)) ||
+	if (!choose_store(store, stream_id, journal_last_seq, durable_seq, err) ||
 		!store_snapshot_list(dirfd, seqs, &count, err) || !mark_set(store, MARK_OPEN, err))
 	{
 		store_abort(store);

@@ -53,33 +53,3 @@ store_position_decode(Slice bytes, StorePosition *position)
 	memcpy(&position->part, bytes.data + 16, 4);
 	return true;
 }
-
-/* A piece of a unit needs the whole unit to be there. */
-bool
-store_position_within(StorePosition position, uint64_t last_seq)
-{
-	return position.seq < last_seq || (position.seq == last_seq && position.part == 0);
-}
-
-bool
-store_header_fits(const StoreHeader *header, const StreamId *stream_id, const char *name, Error *err)
-{
-	char ours[STREAM_ID_TEXT_BYTES];
-	char theirs[STREAM_ID_TEXT_BYTES];
-
-	if (header->format != STORE_FORMAT)
-	{
-		error_set(err, ERR_REFUSE, "store file \"%s\" has format %u, this version knows %u", name,
-				  header->format, STORE_FORMAT);
-		return error_hint(err, "It was written by another version of walrankd: start that version.");
-	}
-	if (stream_id_equal(&header->stream_id, stream_id))
-		return true;
-	stream_id_text(stream_id, ours);
-	stream_id_text(&header->stream_id, theirs);
-	error_set(err, ERR_REFUSE, "store file \"%s\" belongs to stream %s, the journal to %s", name, theirs,
-			  ours);
-	return error_hint(err,
-					  "Journal, store and feed of one state directory belong together: put back the one that "
-					  "was exchanged.");
-}

@@ -11,6 +11,7 @@
  *	store_table.c     small ordered tables
  *	store_head.c      header and position
  *	store_mark.c      the mark beside the file
+ *	recovery.c        which of the files is used (pure, recovery.h)
  *	store_place.c     file system, one handle per process
  *	store_snapshot.c  copies, and which one replaces a lost store
  */
@@ -23,6 +24,7 @@
 #include <sys/types.h>
 
 #include "base/arena.h"
+#include "score/recovery.h"
 #include "score/store.h"
 
 #define STORE_HEAD STORE_TABLES /* a table of our own: header and position */
@@ -184,13 +186,6 @@ extern bool store_position_decode(Slice bytes, StorePosition *position);
 #define STORE_KEY_POSITION slice_string("position")
 
 /* ---- the mark --------------------------------------------------------------------------------- */
-typedef enum
-{
-	MARK_OPEN,
-	MARK_CLEAN,
-	MARK_TORN,
-} MarkState;
-
 typedef struct Mark
 {
 	char boot_id[40];
@@ -204,11 +199,10 @@ extern bool store_mark_write(int dirfd, const Mark *mark, Error *err);
 extern bool store_mark_read(int dirfd, Mark *mark, bool *found, Error *err);
 /* A mark for the store file as it is now, on this boot. */
 extern bool store_mark_now(int dirfd, MarkState state, Mark *mark, Error *err);
-/* Does the mark allow data.mdb to be used?  Otherwise says why not. */
-extern bool store_mark_allows(int dirfd, const Mark *mark, bool found, const char **reason, Error *err);
+/* data.mdb and its mark, as recovery wants to know them. */
+extern bool store_mark_look(int dirfd, RecoveryMark *seen, Error *err);
 
 /* ---- snapshots -------------------------------------------------------------------------------- */
-#define SNAPSHOTS_MAX 64
 #define SNAPSHOT_TMP "snapshot.tmp"
 #define RESTORE_TMP "data.tmp"
 
@@ -221,11 +215,7 @@ extern void store_snapshot_name(uint64_t seq, char name[48]);
  */
 extern bool store_file_check(int dirfd, const char *name, bool all, StoreHeader *header,
 							 StorePosition *position, bool *sound, char reason[256], Error *err);
-/* Puts the newest sound snapshot with seq <= durable_seq in the place of data.mdb. */
-extern bool store_snapshot_restore(int dirfd, const StreamId *stream_id, uint64_t durable_seq, uint64_t *seq,
-								   bool *found, Error *err);
-extern bool store_position_within(StorePosition position, uint64_t last_seq);
-extern bool store_header_fits(const StoreHeader *header, const StreamId *stream_id, const char *name,
-							  Error *err);
+/* Puts the snapshot recovery chooses in the place of data.mdb. False with ERR_REFUSE: there is none to choose. */
+extern bool store_snapshot_restore(int dirfd, Recovery *recovery, Error *err);
 
 #endif /* WALRANK_STORE_INTERNAL_H */

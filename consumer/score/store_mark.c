@@ -117,29 +117,19 @@ store_mark_now(int dirfd, MarkState state, Mark *mark, Error *err)
 }
 
 bool
-store_mark_allows(int dirfd, const Mark *mark, bool found, const char **reason, Error *err)
+store_mark_look(int dirfd, RecoveryMark *seen, Error *err)
 {
 	struct stat st;
 	char boot_id[40];
+	Mark mark;
 
-	*reason = NULL;
-	if (!boot_id_read(boot_id, err))
+	*seen = (RecoveryMark){.file = fstatat(dirfd, "data.mdb", &st, 0) == 0};
+	if (!seen->file && errno != ENOENT)
+		return error_errno(err, "could not stat the store's file");
+	if (!boot_id_read(boot_id, err) || !store_mark_read(dirfd, &mark, &seen->marked, err))
 		return false;
-	if (fstatat(dirfd, "data.mdb", &st, 0) != 0)
-	{
-		if (errno != ENOENT)
-			return error_errno(err, "could not stat the store's file");
-		*reason = "its file is missing";
-	}
-	else if (!found)
-		*reason = "its mark is missing or cannot be read";
-	else if (mark->state == MARK_TORN)
-		*reason = "damage was found in it";
-	else if (mark->state == MARK_CLEAN)
-		*reason = NULL;
-	else if (strcmp(boot_id, mark->boot_id) != 0)
-		*reason = "the machine restarted while it was open";
-	else if (mark->device != st.st_dev || mark->inode != st.st_ino)
-		*reason = "it is not the file that was open, but a copy";
+	seen->state = mark.state;
+	seen->same_boot = strcmp(boot_id, mark.boot_id) == 0;
+	seen->same_file = seen->file && mark.device == st.st_dev && mark.inode == st.st_ino;
 	return true;
 }

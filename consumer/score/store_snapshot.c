@@ -219,42 +219,31 @@ snapshot_take_place(int dirfd, const char *name, Error *err)
 }
 
 bool
-store_snapshot_restore(int dirfd, const StreamId *stream_id, uint64_t durable_seq, uint64_t *seq, bool *found,
-					   Error *err)
+store_snapshot_restore(int dirfd, Recovery *recovery, Error *err)
 {
 	uint64_t seqs[SNAPSHOTS_MAX];
-	StoreHeader header;
-	StorePosition position;
+	RecoveryAction action;
 	char name[48];
 	char reason[256];
-	bool sound;
 	int count;
 
-	*found = false;
 	if (!store_snapshot_list(dirfd, seqs, &count, err))
 		return false;
-	for (int i = count - 1; i >= 0; i--)
+	action = recovery_list(recovery, seqs, count, err);
+	while (action == RECOVERY_LOOK) /* ends: each look is at an older one */
 	{
-		if (seqs[i] > durable_seq)
-			continue;
-		store_snapshot_name(seqs[i], name);
-		if (!store_file_check(dirfd, name, true, &header, &position, &sound, reason, err))
+		RecoveryFile file = {.name = name};
+
+		store_snapshot_name(recovery->snapshot, name);
+		if (!store_file_check(dirfd, name, true, &file.header, &file.position, &file.sound, reason, err))
 			return false;
-		if (!sound)
-		{
+		if (!file.sound)
 			log_line(LOG_WARNING, "store snapshot \"%s\" is damaged and not used: %s", name, reason);
-			continue;
-		}
-		if (!store_header_fits(&header, stream_id, name, err))
-			return false;
-		if (!store_position_within(position, durable_seq))
-			continue;
-		*seq = position.seq;
-		*found = true;
-		return snapshot_take_place(dirfd, name, err) ||
-			   error_wrap(err, "could not put snapshot \"%s\" in the place of the store", name);
+		action = recovery_look(recovery, &file, err);
 	}
-	return true;
+	return action == RECOVERY_RESTORE &&
+		   (snapshot_take_place(dirfd, name, err) ||
+			error_wrap(err, "could not put snapshot \"%s\" in the place of the store", name));
 }
 
 /* ---- making one ------------------------------------------------------------------------------- */
