@@ -21,25 +21,41 @@ ack_interval_us(int64_t wal_sender_timeout_ms, int64_t wanted_ms)
 }
 
 void
-ack_begin(Ack *ack, Lsn durable, Lsn flushed, int64_t interval_us, int64_t now_us)
+ack_begin(Ack *ack, AckConfirm confirm, Lsn durable, Lsn confirmed, Lsn flushed, int64_t interval_us,
+		  int64_t now_us)
 {
-	assert(durable <= flushed); /* C3 */
+	assert(confirmed <= durable); /* C3, both sides */
+	assert(durable <= flushed);
 	assert(interval_us > 0);
 	memset(ack, 0, sizeof(*ack));
+	ack->confirm = confirm;
 	ack->durable = durable;
 	ack->appended = durable;
 	ack->named = flushed;
+	ack->sent = confirmed; /* some servers take a lower position for an order to go back */
 	ack->interval_us = interval_us;
 	ack->status_us = now_us;
 	ack->asked_us = now_us - ACK_PROGRESS_ASKED_US;
 	ack->progress_us = now_us;
+	ack->probed_us = now_us - ACK_PROBE_US;
+}
+
+/* A: what may be forgotten by the server. */
+static Lsn
+position(const Ack *ack)
+{
+	Lsn lsn = ack->durable;
+
+	if (ack->confirm == ACK_SINKS && ack->sinks < lsn)
+		lsn = ack->sinks;
+	return ack->confirm == ACK_SINKS ? MAX(lsn, ack->sent) : lsn;
 }
 
 /* The one place where a position leaves for the server. */
 static void
 give_status(Ack *ack, AckActions *actions, int64_t now_us)
 {
-	Lsn lsn = ack->durable;
+	Lsn lsn = position(ack);
 
 	assert(lsn >= ack->sent);
 	assert(lsn <= ack->durable);
@@ -91,13 +107,21 @@ void
 ack_space(Ack *ack, bool no_space, int64_t now_us)
 {
 	if (no_space && !ack->no_space)
+	{
 		ack->no_space_since_us = now_us;
+		ack->probed_us = now_us;
+		if (ack->awaited > ack->durable) /* what it waits for may never be in: answered with A, now */
+		{
+			ack->awaited = 0;
+			ack->status_us -= ack->interval_us;
+		}
+	}
 	ack->no_space = no_space;
 	if (!no_space)
 		ack->pressed_us = 0;
 }
 
-/* Requests that A cannot satisfy, one after every answer, mean a server that waits for us to stop. */
+/* Requests that A does not satisfy, one after every answer, mean a server that waits for us to stop. */
 static bool
 pressed_too_long(Ack *ack, int64_t now_us)
 {
@@ -107,14 +131,43 @@ pressed_too_long(Ack *ack, int64_t now_us)
 	return now_us - ack->pressed_since_us >= ACK_SHUTDOWN_US;
 }
 
+/* Is W something a PROGRESS may say? Nothing of a transaction is half in, and no unit says as much already. */
+static bool
+may_progress(const Ack *ack, Lsn wal_end, int64_t now_us)
+{
+	return !ack->partial && wal_end > ack->appended &&
+		   (!ack->no_space || now_us - ack->probed_us >= ACK_PROBE_US);
+}
+
+/*
+ * A is given at once, as it cannot become W by an fsync alone.  Meanwhile W goes into the journal, so that the sinks can
+ * reach it, or as a trial whether there is space again.
+ */
+static void
+answer_at_once(Ack *ack, AckActions *actions, Lsn wal_end, int64_t now_us)
+{
+	give_status(ack, actions, now_us);
+	if (wal_end <= ack->sent)
+	{
+		ack->pressed_us = 0;
+		return;
+	}
+	if (ack->no_space || (ack->confirm == ACK_SINKS && !ack->partial))
+		actions->close = pressed_too_long(ack, now_us);
+	if (!actions->close && may_progress(ack, wal_end, now_us) &&
+		now_us - ack->asked_us >= ACK_PROGRESS_ASKED_US)
+	{
+		ack->asked_us = ack->probed_us = now_us;
+		make_progress(ack, actions, wal_end, now_us);
+	}
+}
+
 static void
 answer(Ack *ack, AckActions *actions, Lsn wal_end, int64_t now_us)
 {
-	if (wal_end <= ack->durable || ack->partial || ack->no_space)
+	if (wal_end <= ack->durable || ack->partial || ack->no_space || ack->confirm == ACK_SINKS)
 	{
-		give_status(ack, actions, now_us);
-		if (wal_end > ack->durable && ack->no_space)
-			actions->close = pressed_too_long(ack, now_us);
+		answer_at_once(ack, actions, wal_end, now_us);
 		return;
 	}
 	if (wal_end <= ack->appended) /* a unit reaches W already: its fsync is the answer */
@@ -141,10 +194,12 @@ ack_keepalive(Ack *ack, Lsn wal_end, bool reply, int64_t now_us)
 	ack->named = MAX(ack->named, wal_end);
 	if (reply)
 		answer(ack, &actions, wal_end, now_us);
-	else if (!ack->partial && !ack->no_space && wal_end > ack->appended &&
-			 (now_us - ack->progress_us >= ACK_PROGRESS_IDLE_US ||
-			  wal_end - ack->appended >= ACK_PROGRESS_IDLE_BYTES))
+	else if (may_progress(ack, wal_end, now_us) && (now_us - ack->progress_us >= ACK_PROGRESS_IDLE_US ||
+													wal_end - ack->appended >= ACK_PROGRESS_IDLE_BYTES))
+	{
+		ack->probed_us = now_us;
 		make_progress(ack, &actions, wal_end, now_us);
+	}
 	return actions;
 }
 
@@ -156,7 +211,19 @@ ack_durable(Ack *ack, Lsn durable, int64_t now_us)
 	assert(durable >= ack->durable);
 	ack->durable = durable;
 	ack->appended = MAX(ack->appended, durable);
-	if ((ack->awaited != 0 && durable >= ack->awaited) || durable - ack->sent >= ACK_PROGRESS_IDLE_BYTES)
+	if ((ack->awaited != 0 && durable >= ack->awaited) ||
+		position(ack) - ack->sent >= ACK_PROGRESS_IDLE_BYTES)
+		give_status(ack, &actions, now_us);
+	return actions;
+}
+
+AckActions
+ack_sinks(Ack *ack, Lsn lowest, int64_t now_us)
+{
+	AckActions actions = {0};
+
+	ack->sinks = lowest;
+	if (position(ack) - ack->sent >= ACK_PROGRESS_IDLE_BYTES)
 		give_status(ack, &actions, now_us);
 	return actions;
 }

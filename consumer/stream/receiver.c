@@ -500,7 +500,7 @@ begin_streaming(Receiver *receiver)
 	Lsn named = session->identity.flushed > session->start ? session->identity.flushed : session->start;
 
 	ack_begin(
-		&receiver->ack, session->start, named,
+		&receiver->ack, receiver->settings->confirm, session->start, session->slot.confirmed_flush, named,
 		ack_interval_us(session->identity.wal_sender_timeout_ms, receiver->settings->status_interval_ms),
 		now);
 	assembler_begin(receiver->assembler, session->start);

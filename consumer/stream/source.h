@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "journal/journal.h"
+#include "stream/ack.h"
 
 #define SOURCE_PLUGIN "walrank"
 
@@ -24,6 +25,7 @@ typedef struct SourceSettings
 	int64_t frame_bytes;
 	int64_t max_value_bytes;
 	int64_t part_changes;
+	AckConfirm confirm;
 } SourceSettings;
 
 typedef enum

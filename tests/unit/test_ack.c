@@ -23,7 +23,7 @@ begun(void)
 {
 	Ack ack;
 
-	ack_begin(&ack, START, 5000, 10 * S, 0);
+	ack_begin(&ack, ACK_JOURNAL, START, START, 5000, 10 * S, 0);
 	return ack;
 }
 
@@ -205,6 +205,141 @@ without_space_the_position_stands_still_and_the_connection_ends_in_time(void **s
 }
 
 static void
+a_frame_that_waits_for_space_does_not_hide_a_server_that_stops(void **state)
+{
+	Ack ack = begun();
+	AckActions a = {0};
+	int64_t now;
+
+	ack_data(&ack, 6000, true);
+	ack_space(&ack, true, 0);
+	for (now = 0; now < 7 * S && !a.close; now += 100 * MS)
+	{
+		a = ack_keepalive(&ack, 9000, true, now);
+		assert_false(a.progress); /* it would overtake the frame */
+		assert_true(a.status && a.status_lsn == START);
+	}
+	assert_in_range(now, 5 * S, 5 * S + 300 * MS);
+}
+
+static void
+a_progress_is_the_trial_whether_there_is_space_again(void **state)
+{
+	Ack ack = begun();
+	AckActions a;
+	int trials = 0;
+
+	only_progress(ack_keepalive(&ack, 2000, true, 1 * S), 2000);
+	ack_space(&ack, true, 1 * S);				/* it did not fit */
+	only_status(ack_timer(&ack, 1 * S), START); /* and the request is not left open */
+	for (int64_t now = 1 * S; now < 5 * S; now += 50 * MS)
+	{
+		a = ack_keepalive(&ack, 2000, true, now);
+		assert_true(a.status && a.status_lsn == START);
+		trials += a.progress;
+	}
+	assert_in_range(trials, 3, 4);
+	ack_appended(&ack, 2000);
+	ack_space(&ack, false, 5 * S);
+	ack_durable(&ack, 2000, 5 * S);
+	only_status(ack_keepalive(&ack, 2000, true, 6 * S), 2000);
+}
+
+/* ---- confirm = sinks --------------------------------------------------------------------------- */
+
+static Ack
+begun_with_sinks(Lsn confirmed)
+{
+	Ack ack;
+
+	ack_begin(&ack, ACK_SINKS, START, confirmed, 50000, 10 * S, 0);
+	return ack;
+}
+
+static Lsn
+told(Ack *ack, int64_t now)
+{
+	AckActions a = ack_timer(ack, now);
+
+	assert_true(a.status);
+	return a.status_lsn;
+}
+
+static void
+with_sinks_the_slowest_checkpoint_holds_the_position(void **state)
+{
+	Ack ack = begun_with_sinks(400);
+
+	assert_int_equal(told(&ack, 10 * S), 400); /* no sink has said where it is */
+	ack_sinks(&ack, 700, 11 * S);
+	assert_int_equal(told(&ack, 20 * S), 700);
+	ack_sinks(&ack, 3000, 21 * S);
+	assert_int_equal(told(&ack, 30 * S), START); /* nor beyond the journal */
+	ack_durable(&ack, 2000, 31 * S);
+	assert_int_equal(told(&ack, 40 * S), 2000);
+	ack_durable(&ack, 9000, 41 * S);
+	assert_int_equal(told(&ack, 50 * S), 3000);
+	ack_sinks(&ack, ACK_NO_SINK, 51 * S);
+	assert_int_equal(told(&ack, 60 * S), 9000);
+}
+
+static void
+a_sink_that_falls_back_does_not_pull_the_position_back(void **state)
+{
+	Ack ack = begun_with_sinks(400);
+
+	ack_sinks(&ack, 900, 1 * S);
+	assert_int_equal(told(&ack, 10 * S), 900);
+	ack_sinks(&ack, 100, 11 * S);
+	assert_int_equal(told(&ack, 20 * S), 900);
+	ack_sinks(&ack, 0, 21 * S);
+	assert_int_equal(told(&ack, 30 * S), 900);
+}
+
+static void
+with_sinks_a_request_is_answered_at_once_and_the_position_sent_after_them(void **state)
+{
+	Ack ack = begun_with_sinks(START);
+	AckActions a;
+
+	ack_sinks(&ack, START, 0);
+	a = ack_keepalive(&ack, 2000, true, 1 * S);
+	assert_true(a.status && a.status_lsn == START);
+	assert_true(a.progress && a.progress_lsn == 2000); /* without it no sink would ever reach it */
+	ack_appended(&ack, 2000);
+	ack_durable(&ack, 2000, 1 * S + 100 * MS);
+	only_status(ack_keepalive(&ack, 2000, true, 1 * S + 200 * MS), START);
+	ack_sinks(&ack, 2000, 1 * S + 300 * MS);
+	only_status(ack_keepalive(&ack, 2000, true, 1 * S + 400 * MS), 2000);
+}
+
+static void
+with_sinks_a_server_that_stops_waits_5_s_for_them_at_most(void **state)
+{
+	Ack ack = begun_with_sinks(START);
+	AckActions a = {0};
+	int64_t now;
+
+	for (now = 0; now < 7 * S && !a.close; now += 20 * MS)
+	{
+		ack_sinks(&ack, START + (Lsn) (now / S), now); /* they move, but do not arrive */
+		a = ack_keepalive(&ack, 2000, true, now);
+		if (a.progress)
+			ack_appended(&ack, a.progress_lsn);
+	}
+	assert_in_range(now, 5 * S, 5 * S + 100 * MS);
+
+	/* single requests, and those during a large transaction, are no such run */
+	ack = begun_with_sinks(START);
+	for (now = 0; now < 60 * S; now += 2 * S)
+		assert_false(ack_keepalive(&ack, 2000, true, now).close);
+	ack = begun_with_sinks(START);
+	ack_data(&ack, 3000, true);
+	for (now = 0; now < 60 * S; now += 500 * MS)
+		assert_false(ack_keepalive(&ack, 3000, true, now).close);
+}
+
+static void
 the_interval_is_a_third_of_the_servers_timeout(void **state)
 {
 	assert_int_equal(ack_interval_us(60000, 10000), 10 * S);
@@ -250,7 +385,13 @@ beyond_what_was_named(Ack *ack)
 static void
 begins_ahead_of_the_server(Ack *ack)
 {
-	ack_begin(ack, 6000, 5000, S, 0);
+	ack_begin(ack, ACK_JOURNAL, 6000, 5000, 5000, S, 0);
+}
+
+static void
+slot_confirmed_what_the_journal_lacks(Ack *ack)
+{
+	ack_begin(ack, ACK_JOURNAL, 4000, 4001, 5000, S, 0);
 }
 
 static void
@@ -266,6 +407,7 @@ assertions_are_on_in_this_very_build(void **state)
 	dies(durable_decreases);
 	dies(beyond_what_was_named);
 	dies(begins_ahead_of_the_server);
+	dies(slot_confirmed_what_the_journal_lacks);
 	dies(shifted_position);
 }
 
@@ -282,6 +424,8 @@ typedef struct World
 	Lsn appended;
 	Lsn synced;
 	Lsn given;
+	Lsn sinks;
+	bool with_sinks;
 	bool partial;
 	int64_t asked; /* 0: nothing open */
 	int64_t last_status;
@@ -303,12 +447,15 @@ check(World *w, AckActions a)
 		assert_true(a.status_lsn <= w->synced);
 		assert_true(a.status_lsn <= w->named);
 		assert_true(a.status_lsn >= w->given);
+		if (w->with_sinks && a.status_lsn > w->given)
+			assert_true(a.status_lsn <= w->sinks);
 		w->given = a.status_lsn;
 		w->last_status = w->now;
 		w->asked = 0;
 		w->statuses++;
 	}
-	assert_false(a.close);
+	if (!w->with_sinks)
+		assert_false(a.close);
 }
 
 static void
@@ -316,8 +463,12 @@ random_step(World *w)
 {
 	w->now += rand() % 20000;
 	w->wal += (uint64_t) (rand() % 5000);
-	switch (rand() % 6)
+	switch (rand() % 7)
 	{
+		case 6: /* the sinks: mostly forward, sometimes one falls back */
+			w->sinks = rand() % 5 == 0 ? w->sinks / 2 : w->synced;
+			check(w, ack_sinks(&w->ack, w->sinks, w->now));
+			break;
 		case 0: /* a frame */
 			w->wal += 100;
 			w->named = w->wal > w->named ? w->wal : w->named;
@@ -355,7 +506,9 @@ a_million_random_events_never_break_the_promise(void **state)
 	{
 		World w = {.wal = START, .named = START, .appended = START, .synced = START};
 
-		ack_begin(&w.ack, START, START, 10 * S, 0);
+		w.with_sinks = run % 2 == 1;
+		w.given = START - (Lsn) (rand() % 500);
+		ack_begin(&w.ack, w.with_sinks ? ACK_SINKS : ACK_JOURNAL, START, w.given, START, 10 * S, 0);
 		for (int i = 0; i < 5000; i++)
 		{
 			random_step(&w);
@@ -380,6 +533,12 @@ main(void)
 		cmocka_unit_test(the_first_keepalive_repeats_the_slots_position_and_means_nothing),
 		cmocka_unit_test(a_slow_fsync_does_not_silence_the_connection),
 		cmocka_unit_test(without_space_the_position_stands_still_and_the_connection_ends_in_time),
+		cmocka_unit_test(a_frame_that_waits_for_space_does_not_hide_a_server_that_stops),
+		cmocka_unit_test(a_progress_is_the_trial_whether_there_is_space_again),
+		cmocka_unit_test(with_sinks_the_slowest_checkpoint_holds_the_position),
+		cmocka_unit_test(a_sink_that_falls_back_does_not_pull_the_position_back),
+		cmocka_unit_test(with_sinks_a_request_is_answered_at_once_and_the_position_sent_after_them),
+		cmocka_unit_test(with_sinks_a_server_that_stops_waits_5_s_for_them_at_most),
 		cmocka_unit_test(the_interval_is_a_third_of_the_servers_timeout),
 		cmocka_unit_test(assertions_are_on_in_this_very_build),
 		cmocka_unit_test(a_million_random_events_never_break_the_promise),
