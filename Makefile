@@ -123,6 +123,23 @@ $(B)/unit-san/%: tests/unit/%.c $(S)/libwalrank.a
 .PHONY: unit-san
 unit-san: $(UNIT:%=$(B)/unit-san/%)
 
+# ---- fault machinery: tests/fault/NAME.c is a program; walrankd there has a file system that fails ---
+
+FAULT := $(filter-out fs_fault,$(patsubst tests/fault/%.c,%,$(wildcard tests/fault/*.c)))
+
+$(B)/fault/%: tests/fault/%.c
+	@mkdir -p $(@D)
+	@echo '  CC (fault)   $<'
+	$(Q)$(CC) $(C_FLAGS) -MMD -MP -o $@ $< -lpq
+
+$(B)/fault/walrankd: tests/fault/fs_fault.c $(B)/obj/consumer/walrankd.o $(B)/libwalrank.a
+	@mkdir -p $(@D)
+	@echo '  CC (fault)   $<'
+	$(Q)$(CC) $(C_FLAGS) -MMD -MP -o $@ $^ $(LIBS)
+
+.PHONY: fault
+fault: $(FAULT:%=$(B)/fault/%) $(if $(wildcard tests/fault/fs_fault.c),$(B)/fault/walrankd)
+
 # ---- tests ---------------------------------------------------------------------------------------
 
 .PHONY: check check-full check-torture check-deps stage-files
@@ -130,7 +147,7 @@ check-deps:
 	@scripts/deps build test
 
 stage-files: check-deps
-	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build
+	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault
 
 check: stage-files
 	@scripts/unroot tests/run check $(TESTS)
