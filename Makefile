@@ -156,11 +156,16 @@ check: stage-files
 check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
 	@scripts/unroot tests/run full $(TESTS)
-	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && scripts/matrix check; }
+	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory mutants && scripts/matrix check; }
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
 	@scripts/unroot tests/run torture $(TESTS)
+
+# Every rule broken on purpose, one at a time: the tests have to notice.  MUTANTS names some of tests/mutants.
+.PHONY: mutants
+mutants: check-deps
+	@scripts/unroot tests/mutants/run $(MUTANTS)
 
 # ---- everything else -----------------------------------------------------------------------------
 
@@ -202,6 +207,7 @@ help:
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'
 	@echo 'format      clang-format over the sources'
+	@echo 'mutants     break every rule on purpose and see the tests notice (some minutes)'
 	@echo 'layers      includes point one way'
 	@echo 'lint        layers, format, cppcheck, gcc -fanalyzer'
 	@echo 'fuzz        FUZZ_SECONDS=30 of libFuzzer under ASan and UBSan'
