@@ -1,59 +1,8 @@
 /*
  * status.c -- `walrank status`: the daemon's own account of itself, from its Unix socket.
  */
-#include "cli/cli.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include "base/fs.h"
-#include "daemon/status.h"
-
-#define DOCUMENT_BYTES_MAX (4 * 1024 * 1024)
-#define ANSWER_TIMEOUT_S 10
-
-static bool
-read_document(const char *directory, Buffer *document, Error *err)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct timeval timeout = {ANSWER_TIMEOUT_S, 0};
-	int dirfd;
-	int fd;
-	ssize_t got = 0;
-
-	if (!fs_open_dir(directory, false, &dirfd, err))
-	{
-		err->class = ERR_RETRY;
-		return error_wrap(err, "walrankd is not running");
-	}
-	/* through the descriptor: a socket's path may not be longer than 107 bytes */
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" STATUS_SOCKET, dirfd);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) != 0)
-	{
-		error_set(err, ERR_RETRY, "could not reach walrankd at \"%s/" STATUS_SOCKET "\": %s", directory,
-				  strerror(errno));
-		error_hint(err, "Is it running, and is this its configuration?");
-	}
-	else
-	{
-		while (document->len < DOCUMENT_BYTES_MAX &&
-			   (got = read(fd, buffer_reserve(document, 65536), 65536)) > 0)
-			document->len += (size_t) got;
-		if (got != 0 || document->len == 0)
-			error_set(err, ERR_RETRY, "walrankd did not answer in full");
-		else
-			err->class = ERR_NONE;
-	}
-	if (fd >= 0)
-		close(fd);
-	close(dirfd);
-	return err->class == ERR_NONE;
-}
+#include "cli/ask.h"
 
 static const char *
 text(const json_t *object, const char *name)
@@ -129,35 +78,22 @@ static int
 run(const Cli *cli, const char *const *values, const char *const *operands)
 {
 	Config *config;
-	Buffer document = {0};
+	json_t *document;
 	Error err = {0};
-	int rc = EXIT_DONE;
 	bool ok;
 
 	if (!cli_config(cli, &config, &err))
 		return cli_fail(&err);
-	ok = read_document(config->state.directory, &document, &err);
+	ok = cli_ask(config, "status", &document, &err);
 	config_free(config);
 	if (!ok)
-		rc = cli_fail(&err);
-	else if (cli->json)
-		cli_print("%.*s", (int) document.len, (char *) document.data);
+		return cli_fail(&err);
+	if (cli->json)
+		cli_print_json(document);
 	else
-	{
-		json_error_t where;
-		json_t *root = json_loadb((char *) document.data, document.len, 0, &where);
-
-		if (root != NULL)
-			print_human(root);
-		else
-		{
-			error_set(&err, ERR_DATA, "walrankd answered something unreadable: %s", where.text);
-			rc = cli_fail(&err);
-		}
-		json_decref(root);
-	}
-	buffer_free(&document);
-	return rc;
+		print_human(document);
+	json_decref(document);
+	return EXIT_DONE;
 }
 
 static const CliOption options[] = {{0}};

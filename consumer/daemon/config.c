@@ -509,6 +509,15 @@ config_read(const char *file, const char *const *overrides, int noverrides, Conf
 }
 
 void
+config_sink_free(SinkConfig *sink)
+{
+	option_free(sink_options, sink);
+	option_free(sink->type->options, sink->options);
+	free(sink->options);
+	free(sink->name);
+}
+
+void
 config_free(Config *config)
 {
 	if (config == NULL)
@@ -516,11 +525,7 @@ config_free(Config *config)
 	for (const Section *s = sections; s->name != NULL; s++)
 		option_free(s->options, (char *) config + s->offset);
 	for (int i = 0; i < config->nsinks; i++)
-	{
-		option_free(config->sinks[i].type->options, config->sinks[i].options);
-		free(config->sinks[i].options);
-		free(config->sinks[i].name);
-	}
+		config_sink_free(&config->sinks[i]);
 	free(config->file);
 	free(config);
 }
@@ -565,8 +570,8 @@ reload_section(const Section *section, void *live, const void *fresh, Buffer *re
 	}
 }
 
-static bool
-same_sink(const SinkConfig *a, const SinkConfig *b)
+bool
+config_sink_equal(const SinkConfig *a, const SinkConfig *b)
 {
 	bool same = strcmp(a->name, b->name) == 0 && a->type == b->type;
 
@@ -582,10 +587,6 @@ config_reload(Config *live, const Config *fresh, Buffer *restart)
 {
 	for (const Section *s = sections; s->name != NULL; s++)
 		reload_section(s, (char *) live + s->offset, (const char *) fresh + s->offset, restart);
-	for (int i = 0; i < live->nsinks || i < fresh->nsinks; i++)
-		if (i >= live->nsinks || i >= fresh->nsinks || !same_sink(&live->sinks[i], &fresh->sinks[i]))
-			buffer_printf(restart, "sink %s\n",
-						  i < fresh->nsinks ? fresh->sinks[i].name : live->sinks[i].name);
 }
 
 /* ---- for people ----------------------------------------------------------------------------- */

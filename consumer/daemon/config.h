@@ -97,9 +97,12 @@ extern bool config_parse(const char *file, Slice text, const char *const *overri
 extern void config_free(Config *config);
 /*
  * Takes what may change while running from `fresh` into `live`; the rest stays and is named in `restart`,
- * one "section.key" per line.
+ * one "section.key" per line.  Sinks are left alone: daemon/sinkset.h brings them to the new configuration.
  */
 extern void config_reload(Config *live, const Config *fresh, Buffer *restart);
+/* Same name, type and settings. */
+extern bool config_sink_equal(const SinkConfig *a, const SinkConfig *b);
+extern void config_sink_free(SinkConfig *sink);
 /* Every section and key, for --help. */
 extern void config_help(Buffer *out);
 extern void config_source_settings(const Config *config, SourceSettings *settings);

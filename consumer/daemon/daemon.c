@@ -18,8 +18,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
-#include "daemon/status.h"
+#include "daemon/verbs.h"
 #include "rules.h"
 
 #define SYNC_STEP_US INT64_C(200000)
@@ -41,14 +42,15 @@ typedef struct Daemon
 	SourceSettings settings;
 	HousekeepingParts parts;
 	Housekeeping *housekeeping;
-	SinkRunner *sinks[CONFIG_SINKS_MAX];
+	Control *control;
+	Steering steering;
 	pthread_t sync_thread;
 	pthread_t receiver_thread;
 	bool receiver_running;
 	atomic_bool sync_stop;
 	int signal_fd;
-	int status_fd;
 	int event_fd; /* a thread failed, or the receiver ended */
+	pthread_mutex_t reloading;
 	pthread_mutex_t lock;
 	bool failed; /* under lock; the first one counts */
 	Error failure;
@@ -162,16 +164,12 @@ receiver_main(void *arg)
 static bool
 start_sinks(Daemon *daemon, Error *err)
 {
-	const JournalIdentity *identity = journal_identity(daemon->state.journal);
+	Buffer said = {0};
+	bool ok = sinkset_check(daemon->parts.sinks, daemon->config, err) &&
+			  sinkset_apply(daemon->parts.sinks, daemon->config, &said, err);
 
-	for (int i = 0; i < daemon->config->nsinks; i++)
-	{
-		if (!sink_runner_start(&daemon->config->sinks[i], daemon->state.feed, &identity->stream_id,
-							   daemon->config->state.directory, &daemon->sinks[i], err))
-			return error_wrap(err, "sink \"%s\"", daemon->config->sinks[i].name);
-		daemon->parts.nsinks = i + 1;
-	}
-	return true;
+	buffer_free(&said);
+	return ok;
 }
 
 /*
@@ -198,20 +196,93 @@ await_source(Daemon *daemon, Error *err)
 	return true;
 }
 
+/* ---- reload -------------------------------------------------------------------------------- */
+
+/* Each line of a list, as a member of a JSON array and in the log. */
+static void
+say_lines(const Buffer *lines, LogLevel level, const char *format, const char *member, Buffer *answer)
+{
+	const char *at = (const char *) lines->data;
+	const char *end = at + lines->len;
+
+	buffer_printf(answer, ",\"%s\":[", member);
+	while (at < end)
+	{
+		const char *stop = memchr(at, '\n', (size_t) (end - at));
+		char line[256];
+
+		snprintf(line, sizeof(line), "%.*s", (int) (stop - at), at);
+		log_line(level, format, line);
+		if (at != (const char *) lines->data)
+			buffer_append_byte(answer, ',');
+		json_string(answer, slice_string(line));
+		at = stop + 1;
+	}
+	buffer_printf(answer, "]");
+}
+
+/* All of the file or nothing of it; what may not change while running is named. */
+static bool
+reload_all(Daemon *daemon, Buffer *answer, Error *err)
+{
+	Config *fresh;
+	Buffer restart = {0};
+	Buffer sinks = {0};
+	bool ok;
+
+	if (!config_read(daemon->request->file, daemon->request->overrides, daemon->request->noverrides, &fresh,
+					 err))
+		return false;
+	if (!sinkset_check(daemon->parts.sinks, fresh, err))
+	{
+		config_free(fresh);
+		return false;
+	}
+	config_reload(daemon->config, fresh, &restart);
+	log_init((LogLevel) daemon->config->log.level, daemon->config->log.format == 1);
+	ok = sinkset_apply(daemon->parts.sinks, fresh, &sinks, err);
+	config_free(fresh);
+	log_line(LOG_INFO, "configuration reloaded");
+	buffer_printf(answer, "{\"reloaded\":true");
+	say_lines(&restart, LOG_WARNING, "\"%s\" changed in the configuration file: takes effect after a restart",
+			  "after_restart", answer);
+	say_lines(&sinks, LOG_INFO, "%s", "changed", answer);
+	buffer_printf(answer, "}");
+	buffer_free(&restart);
+	buffer_free(&sinks);
+	return ok;
+}
+
+static bool
+reload(void *context, Buffer *answer, Error *err)
+{
+	Daemon *daemon = context;
+	bool ok;
+
+	pthread_mutex_lock(&daemon->reloading);
+	ok = reload_all(daemon, answer, err);
+	pthread_mutex_unlock(&daemon->reloading);
+	if (!ok)
+		log_error(LOG_ERROR, err, "configuration not reloaded, nothing changed");
+	return ok;
+}
+
+/* ---- start ---------------------------------------------------------------------------------- */
+
 static bool
 start(Daemon *daemon, Error *err)
 {
 	SessionContext context;
 
 	config_source_settings(daemon->config, &daemon->settings);
-	daemon->parts = (HousekeepingParts){.state = &daemon->state,
-										.config = daemon->config,
-										.settings = &daemon->settings,
-										.sinks = daemon->sinks,
-										.failed = thread_failed,
-										.context = daemon};
-	if (!status_listen(daemon->state.dirfd, &daemon->status_fd, err))
-		return false;
+	daemon->parts = (HousekeepingParts){
+		.state = &daemon->state,
+		.config = daemon->config,
+		.settings = &daemon->settings,
+		.sinks = sinkset_create(daemon->state.feed, &journal_identity(daemon->state.journal)->stream_id,
+								daemon->config->state.directory, daemon->state.dirfd),
+		.failed = thread_failed,
+		.context = daemon};
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
 	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
 	context = (SessionContext){.settings = &daemon->settings,
@@ -228,7 +299,9 @@ start(Daemon *daemon, Error *err)
 		return false;
 	/* after the sinks: what it trims depends on where they stand */
 	daemon->housekeeping = housekeeping_start(&daemon->parts);
-	return true;
+	daemon->steering = (Steering){
+		.parts = &daemon->parts, .started_us = daemon->started_us, .reload = reload, .context = daemon};
+	return control_start(daemon->state.dirfd, steering_verbs, &daemon->steering, &daemon->control, err);
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -258,43 +331,6 @@ next_signal(Daemon *daemon)
 	return read(daemon->signal_fd, &info, sizeof(info)) == (ssize_t) sizeof(info) ? (int) info.ssi_signo : 0;
 }
 
-static void
-say_restart(const Buffer *keys)
-{
-	const char *at = (const char *) keys->data;
-	const char *end = at + keys->len;
-
-	while (at < end)
-	{
-		const char *stop = memchr(at, '\n', (size_t) (end - at));
-
-		log_line(LOG_WARNING, "\"%.*s\" changed in the configuration file: takes effect after a restart",
-				 (int) (stop - at), at);
-		at = stop + 1;
-	}
-}
-
-static void
-reload(Daemon *daemon)
-{
-	Config *fresh;
-	Buffer restart = {0};
-	Error err;
-
-	if (!config_read(daemon->request->file, daemon->request->overrides, daemon->request->noverrides, &fresh,
-					 &err))
-	{
-		log_error(LOG_ERROR, &err, "configuration not reloaded, nothing changed");
-		return;
-	}
-	config_reload(daemon->config, fresh, &restart);
-	log_init((LogLevel) daemon->config->log.level, daemon->config->log.format == 1);
-	log_line(LOG_INFO, "configuration reloaded");
-	say_restart(&restart);
-	buffer_free(&restart);
-	config_free(fresh);
-}
-
 /* ---- the loop ------------------------------------------------------------------------------- */
 
 static void
@@ -318,21 +354,16 @@ show_life(Daemon *daemon)
 static bool
 serve(Daemon *daemon, Error *err)
 {
-	StatusInput input = {&daemon->parts, daemon->started_us};
-
 	for (;;)
 	{
 		struct pollfd fds[] = {{.fd = daemon->signal_fd, .events = POLLIN},
-							   {.fd = daemon->event_fd, .events = POLLIN},
-							   {.fd = daemon->status_fd, .events = POLLIN}};
+							   {.fd = daemon->event_fd, .events = POLLIN}};
 		int signo;
 
-		poll(fds, 3, TICK_MS);
+		poll(fds, 2, TICK_MS);
 		show_life(daemon);
 		if (has_failed(daemon, err))
 			return false;
-		if (fds[2].revents != 0)
-			status_serve(daemon->status_fd, &input);
 		while ((signo = next_signal(daemon)) != 0)
 		{
 			if (signo != SIGHUP)
@@ -340,7 +371,7 @@ serve(Daemon *daemon, Error *err)
 				log_line(LOG_INFO, "received %s, stopping", signo == SIGTERM ? "TERM" : "INT");
 				return true;
 			}
-			reload(daemon);
+			control_post(daemon->control, "reload"); /* it may wait for a sink to end: not this thread */
 		}
 	}
 }
@@ -375,24 +406,6 @@ left_us(int64_t deadline)
 	return left > 0 ? left : 0;
 }
 
-static void
-stop_sinks(Daemon *daemon, int64_t deadline)
-{
-	for (int i = 0; i < daemon->parts.nsinks; i++)
-	{
-		SinkStatus status;
-
-		sink_runner_drain(daemon->sinks[i], left_us(deadline - NEXT_STEP_US));
-		sink_runner_status(daemon->sinks[i], &status);
-		if (status.position.seq < feed_durable(daemon->state.feed))
-			log_line(LOG_WARNING, "sink \"%s\" is left at unit %llu of %llu", daemon->config->sinks[i].name,
-					 (unsigned long long) status.position.seq,
-					 (unsigned long long) feed_durable(daemon->state.feed));
-		sink_runner_destroy(daemon->sinks[i]);
-	}
-	daemon->parts.nsinks = 0;
-}
-
 /* From the source to the sinks, each when nothing more comes from the one before. */
 static bool
 stop(Daemon *daemon, Error *err)
@@ -410,7 +423,8 @@ stop(Daemon *daemon, Error *err)
 	backfills_stop(daemon->parts.backfills);
 	pthread_join(daemon->receiver_thread, NULL);
 	scorer_thread_stop(daemon->parts.scorer, left_us(deadline - 2 * NEXT_STEP_US));
-	stop_sinks(daemon, deadline);
+	control_stop(daemon->control); /* until here it answers; then nobody changes the sinks any more */
+	sinkset_stop(daemon->parts.sinks, deadline - NEXT_STEP_US);
 	atomic_store(&daemon->sync_stop, true);
 	journal_wake(daemon->state.journal);
 	pthread_join(daemon->sync_thread, NULL);
@@ -428,6 +442,7 @@ prepare(Daemon *daemon, Error *err)
 	uint64_t watchdog = 0;
 
 	pthread_mutex_init(&daemon->lock, NULL);
+	pthread_mutex_init(&daemon->reloading, NULL);
 	daemon->started_us = clock_wall_us();
 	if (sd_watchdog_enabled(0, &watchdog) > 0)
 		daemon->watchdog_us = (int64_t) watchdog / 2;

@@ -113,14 +113,10 @@ static uint64_t
 slowest_sink(Housekeeping *housekeeping)
 {
 	uint64_t seq = UINT64_MAX;
+	SinkView sink;
 
-	for (int i = 0; i < housekeeping->parts.nsinks; i++)
-	{
-		SinkStatus status;
-
-		sink_runner_status(housekeeping->parts.sinks[i], &status);
-		seq = status.position.seq < seq ? status.position.seq : seq;
-	}
+	for (int i = 0; sinkset_view(housekeeping->parts.sinks, i, &sink); i++)
+		seq = sink.status.position.seq < seq ? sink.status.position.seq : seq;
 	return seq;
 }
 
@@ -171,15 +167,12 @@ trim(Housekeeping *housekeeping, int64_t now, Error *err)
 static bool
 check_sinks(Housekeeping *housekeeping, Error *err)
 {
-	for (int i = 0; i < housekeeping->parts.nsinks; i++)
-	{
-		SinkStatus status;
+	SinkView sink;
 
-		sink_runner_status(housekeeping->parts.sinks[i], &status);
-		if (status.state == SINK_STOPPED && (status.reason == ERR_DISK || status.reason == ERR_RESTART))
-			return error_set(err, status.reason, "sink \"%s\": %s", housekeeping->parts.config->sinks[i].name,
-							 status.note);
-	}
+	for (int i = 0; sinkset_view(housekeeping->parts.sinks, i, &sink); i++)
+		if (sink.status.state == SINK_STOPPED &&
+			(sink.status.reason == ERR_DISK || sink.status.reason == ERR_RESTART))
+			return error_set(err, sink.status.reason, "sink \"%s\": %s", sink.name, sink.status.note);
 	return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "daemon/backfills.h"
 #include "daemon/scorer_thread.h"
+#include "daemon/sinkset.h"
 #include "stream/receiver.h"
 
 typedef struct HousekeepingParts
@@ -19,8 +20,7 @@ typedef struct HousekeepingParts
 	ScorerThread *scorer;
 	Receiver *receiver;
 	Backfills *backfills;
-	SinkRunner **sinks;
-	int nsinks;
+	SinkSet *sinks;
 	ThreadFailed failed;
 	void *context;
 } HousekeepingParts;

@@ -3,22 +3,18 @@
  */
 #include "daemon/status.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 
 #define BEAT_RED_US INT64_C(60000000)
-#define SEND_TIMEOUT_S 1
 
 static const char *const receiver_states[] = {"starting", "streaming", "waiting", "stopped"};
-static const char *const sink_states[] = {"starting", "streaming", "retrying", "stopped"};
+static const char *const sink_states[] = {"starting", "streaming", "retrying", "stopped", "paused"};
 static const char *const table_states[] = {"pending", "open", "filled"};
 
 /* ---- writing members ------------------------------------------------------------------------ */
@@ -203,14 +199,15 @@ backfill(const BackfillsStatus *status, Buffer *out)
 }
 
 static void
-sink(const SinkConfig *config, const SinkStatus *status, uint64_t durable, Buffer *out)
+sink(const SinkView *view, uint64_t durable, Buffer *out)
 {
+	const SinkStatus *status = &view->status;
 	const SinkPosition *at = &status->position;
 
 	element(out);
 	buffer_printf(out, "{");
-	text(out, "name", config->name);
-	text(out, "type", config->type->name);
+	text(out, "name", view->name);
+	text(out, "type", view->type);
 	text(out, "state", sink_states[status->state]);
 	number(out, "seq", at->seq);
 	number(out, "part", at->part);
@@ -232,16 +229,21 @@ static void
 sinks(const StatusInput *input, Buffer *out)
 {
 	uint64_t durable = feed_durable(input->parts->state->feed);
-	SinkStatus status;
+	SinkView view;
 
 	key(out, "sinks");
 	buffer_printf(out, "[");
-	for (int i = 0; i < input->parts->nsinks; i++)
-	{
-		sink_runner_status(input->parts->sinks[i], &status);
-		sink(&input->parts->config->sinks[i], &status, durable, out);
-	}
+	for (int i = 0; sinkset_view(input->parts->sinks, i, &view); i++)
+		sink(&view, durable, out);
 	buffer_printf(out, "]");
+}
+
+void
+status_sinks(const StatusInput *input, Buffer *out)
+{
+	buffer_printf(out, "{");
+	sinks(input, out);
+	buffer_printf(out, "}\n");
 }
 
 /* ---- red or green ---------------------------------------------------------------------------- */
@@ -274,6 +276,8 @@ unread(const StatusInput *input, Buffer *out)
 static void
 reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView *view, Buffer *out)
 {
+	SinkView one;
+
 	key(out, "red");
 	buffer_printf(out, "[");
 	if (status->state != RECEIVER_STREAMING)
@@ -289,16 +293,13 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 	unread(input, out);
 	if (view->waiting)
 		reason(out, "scoring waits for space", view->note);
-	for (int i = 0; i < input->parts->nsinks; i++)
+	for (int i = 0; sinkset_view(input->parts->sinks, i, &one); i++)
 	{
-		SinkStatus one;
 		char what[128];
 
-		sink_runner_status(input->parts->sinks[i], &one);
-		snprintf(what, sizeof(what), "sink %s is %s", input->parts->config->sinks[i].name,
-				 sink_states[one.state]);
-		if (one.state == SINK_RETRYING || one.state == SINK_STOPPED)
-			reason(out, what, one.note);
+		snprintf(what, sizeof(what), "sink %s is %s", one.name, sink_states[one.status.state]);
+		if (one.status.state == SINK_RETRYING || one.status.state == SINK_STOPPED)
+			reason(out, what, one.status.note);
 	}
 	buffer_printf(out, "]");
 }
@@ -334,38 +335,4 @@ status_document(const StatusInput *input, Buffer *out)
 	text(out, "last_error", receiver.error[0] != '\0' ? receiver.error : filling.error);
 	buffer_printf(out, "}\n");
 	free(view);
-}
-
-/* ---- the socket ------------------------------------------------------------------------------ */
-
-bool
-status_listen(int state_dirfd, int *fd, Error *err)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" STATUS_SOCKET, state_dirfd);
-	unlinkat(state_dirfd, STATUS_SOCKET, 0); /* of an earlier life: we hold the lock */
-	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (*fd < 0 || bind(*fd, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(*fd, 16) != 0)
-		return error_errno(err, "could not listen on the status socket");
-	return true;
-}
-
-void
-status_serve(int fd, const StatusInput *input)
-{
-	struct timeval timeout = {SEND_TIMEOUT_S, 0};
-	int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	Buffer out = {0};
-	size_t sent = 0;
-	ssize_t n;
-
-	if (conn < 0)
-		return;
-	setsockopt(conn, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	status_document(input, &out);
-	while (sent < out.len && (n = send(conn, out.data + sent, out.len - sent, MSG_NOSIGNAL)) > 0)
-		sent += (size_t) n;
-	close(conn);
-	buffer_free(&out);
 }

@@ -87,6 +87,7 @@ typedef enum
 	SINK_STREAMING,
 	SINK_RETRYING,
 	SINK_STOPPED, /* refused or in error: needs the operator */
+	SINK_PAUSED,  /* the operator said so: no runner, the checkpoint stays */
 } SinkState;
 
 typedef struct SinkStatus

@@ -1,0 +1,123 @@
+/*
+ * ask.c -- see ask.h.
+ */
+#include "cli/ask.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "daemon/control.h"
+
+#define DOCUMENT_BYTES_MAX (4 * 1024 * 1024)
+#define ANSWER_TIMEOUT_S 60 /* a sink that has to end first may take its time */
+
+static bool
+reach(const char *directory, int *fd, Error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval timeout = {ANSWER_TIMEOUT_S, 0};
+	int dirfd;
+	bool ok;
+
+	if (!fs_open_dir(directory, false, &dirfd, err))
+	{
+		err->class = ERR_RETRY;
+		return error_wrap(err, "walrankd is not running");
+	}
+	/* through the descriptor: a socket's path may not be longer than 107 bytes */
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" CONTROL_SOCKET, dirfd);
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(*fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	ok = *fd >= 0 && connect(*fd, (struct sockaddr *) &address, sizeof(address)) == 0;
+	if (!ok)
+	{
+		error_set(err, ERR_RETRY, "could not reach walrankd at \"%s/" CONTROL_SOCKET "\": %s", directory,
+				  strerror(errno));
+		error_hint(err, "Is it running, and is this its configuration?");
+		if (*fd >= 0)
+			close(*fd);
+	}
+	close(dirfd);
+	return ok;
+}
+
+static bool
+exchange(int fd, const char *command, Buffer *document, Error *err)
+{
+	ssize_t got = -1;
+	Buffer line = {0};
+
+	buffer_printf(&line, "%s\n", command);
+	if (send(fd, line.data, line.len, MSG_NOSIGNAL) == (ssize_t) line.len)
+		while (document->len < DOCUMENT_BYTES_MAX &&
+			   (got = read(fd, buffer_reserve(document, 65536), 65536)) > 0)
+			document->len += (size_t) got;
+	buffer_free(&line);
+	return (got == 0 && document->len > 0) || error_set(err, ERR_RETRY, "walrankd did not answer in full");
+}
+
+/* A refusal is an object with "error" and "class". */
+static bool
+understand(const Buffer *document, json_t **answer, Error *err)
+{
+	json_error_t where;
+	json_t *root = json_loadb((const char *) document->data, document->len, 0, &where);
+	const char *message;
+	const char *hint;
+
+	if (root == NULL)
+		return error_set(err, ERR_DATA, "walrankd answered something unreadable: %s", where.text);
+	message = json_string_value(json_object_get(root, "error"));
+	hint = json_string_value(json_object_get(root, "hint"));
+	if (message == NULL)
+	{
+		*answer = root;
+		return true;
+	}
+	error_set(err, control_class(json_string_value(json_object_get(root, "class"))), "%s", message);
+	if (hint != NULL && hint[0] != '\0')
+		error_hint(err, "%s", hint);
+	json_decref(root);
+	return false;
+}
+
+bool
+cli_ask(const Config *config, const char *command, json_t **answer, Error *err)
+{
+	Buffer document = {0};
+	int fd;
+	bool ok;
+
+	error_clear(err);
+	if (!reach(config->state.directory, &fd, err))
+		return false;
+	ok = exchange(fd, command, &document, err) && understand(&document, answer, err);
+	buffer_free(&document);
+	close(fd);
+	return ok;
+}
+
+bool
+cli_is_running(const Config *config)
+{
+	Error ignored;
+	int fd;
+
+	if (!reach(config->state.directory, &fd, &ignored))
+		return false;
+	close(fd);
+	return true;
+}
+
+void
+cli_print_json(const json_t *document)
+{
+	char *text = json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+	cli_print("%s\n", text);
+	free(text);
+}

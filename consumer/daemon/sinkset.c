@@ -1,0 +1,473 @@
+/*
+ * sinkset.c -- see sinkset.h.
+ *
+ * Two locks: `changing` is held by whoever changes the set, for as long as that takes; `lock` guards the
+ * slots themselves and is held for a copy only.  A thread of a sink that is to end is taken out of its slot
+ * first, so that nobody who looks can meet it.
+ */
+#include "daemon/sinkset.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+#define PAUSE_BYTES_MAX 256
+
+typedef struct Slot
+{
+	SinkConfig config;
+	SinkRunner *runner; /* NULL: paused, or about to start */
+	SinkStatus last;	/* while there is no runner */
+} Slot;
+
+struct SinkSet
+{
+	Feed *feed;
+	StreamId stream_id;
+	char *state_dir;
+	int state_dirfd;
+	pthread_mutex_t changing;
+	pthread_mutex_t lock; /* slots[] and nslots are written with both held */
+	Slot *slots[CONFIG_SINKS_MAX];
+	int nslots;
+};
+
+/* ---- the file that says "paused" ----------------------------------------------------------------- */
+
+static void
+pause_name(const char *sink, char name[96])
+{
+	snprintf(name, 96, "sink-%s.paused", sink);
+}
+
+static bool
+read_pause(int dirfd, const char *sink, SinkPosition *position, bool *paused, Error *err)
+{
+	char name[96];
+	char text[PAUSE_BYTES_MAX + 1];
+	char lsn[24] = "";
+	size_t len = 0;
+
+	memset(position, 0, sizeof(*position));
+	pause_name(sink, name);
+	if (!fs_read_file(dirfd, name, PAUSE_BYTES_MAX, text, &len, paused, err))
+		return false;
+	text[*paused ? len : 0] = '\0';
+	/* the file itself is what counts: one that says nothing readable holds the feed back from the start */
+	if (*paused && sscanf(text, "seq=%" SCNu64 "\nend_lsn=%23s", &position->seq, lsn) == 2 &&
+		!lsn_parse(lsn, &position->end_lsn))
+		memset(position, 0, sizeof(*position));
+	return true;
+}
+
+bool
+sinkset_is_paused(int state_dirfd, const char *name, bool *paused, Error *err)
+{
+	SinkPosition ignored;
+
+	return read_pause(state_dirfd, name, &ignored, paused, err);
+}
+
+bool
+sinkset_set_paused(int state_dirfd, const char *sink, const SinkPosition *position_or_null, Error *err)
+{
+	char name[96];
+	Buffer text = {0};
+	bool ok;
+
+	pause_name(sink, name);
+	if (position_or_null == NULL)
+		return fs->unlinkat(state_dirfd, name) == 0 ? fs_sync_dir(state_dirfd, err)
+													: error_errno(err, "could not remove \"%s\"", name);
+	buffer_printf(&text, "seq=%" PRIu64 "\nend_lsn=" LSN_FORMAT "\n", position_or_null->seq,
+				  LSN_ARGS(position_or_null->end_lsn));
+	ok = fs_replace(state_dirfd, name, buffer_slice(&text), err);
+	buffer_free(&text);
+	return ok;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------ */
+
+SinkSet *
+sinkset_create(Feed *feed, const StreamId *stream_id, const char *state_dir, int state_dirfd)
+{
+	SinkSet *set = xcalloc(1, sizeof(*set));
+
+	set->feed = feed;
+	set->stream_id = *stream_id;
+	set->state_dir = xstrdup(state_dir);
+	set->state_dirfd = state_dirfd;
+	pthread_mutex_init(&set->changing, NULL);
+	pthread_mutex_init(&set->lock, NULL);
+	return set;
+}
+
+static Slot *
+find(const SinkSet *set, const char *name)
+{
+	for (int i = 0; i < set->nslots; i++)
+		if (strcmp(set->slots[i]->config.name, name) == 0)
+			return set->slots[i];
+	return NULL;
+}
+
+static Slot *
+find_named(const SinkSet *set, const char *name, Error *err)
+{
+	Slot *slot = find(set, name);
+	Buffer known = {0};
+
+	if (slot != NULL)
+		return slot;
+	for (int i = 0; i < set->nslots; i++)
+		buffer_printf(&known, "%s%s", i > 0 ? ", " : "", set->slots[i]->config.name);
+	error_set(err, ERR_CONFIG, "there is no sink \"%.80s\"", name);
+	error_hint(err, "The daemon has: %.*s.", (int) known.len, known.len > 0 ? (const char *) known.data : "");
+	buffer_free(&known);
+	return NULL;
+}
+
+static void
+slot_status(const Slot *slot, SinkStatus *status)
+{
+	if (slot->runner != NULL)
+		sink_runner_status(slot->runner, status);
+	else
+		*status = slot->last;
+}
+
+bool
+sinkset_view(SinkSet *set, int i, SinkView *view)
+{
+	bool found;
+
+	pthread_mutex_lock(&set->lock);
+	found = i < set->nslots;
+	if (found)
+	{
+		snprintf(view->name, sizeof(view->name), "%s", set->slots[i]->config.name);
+		view->type = set->slots[i]->config.type->name;
+		slot_status(set->slots[i], &view->status);
+	}
+	pthread_mutex_unlock(&set->lock);
+	return found;
+}
+
+static void
+note(Slot *slot, SinkState state, const Error *err)
+{
+	slot->last.state = state;
+	slot->last.reason = err != NULL ? err->class : ERR_NONE;
+	snprintf(slot->last.note, sizeof(slot->last.note), "%.500s", err != NULL ? err->message : "");
+}
+
+static bool
+slot_start(SinkSet *set, Slot *slot, Error *err)
+{
+	SinkRunner *runner;
+
+	if (!sink_runner_start(&slot->config, set->feed, &set->stream_id, set->state_dir, &runner, err))
+	{
+		error_wrap(err, "sink \"%s\"", slot->config.name);
+		pthread_mutex_lock(&set->lock);
+		note(slot, SINK_STOPPED, err);
+		pthread_mutex_unlock(&set->lock);
+		return false;
+	}
+	pthread_mutex_lock(&set->lock);
+	slot->runner = runner;
+	pthread_mutex_unlock(&set->lock);
+	return true;
+}
+
+/* What is gathered is let go, as a kill would; the thread has ended when this returns. */
+static void
+slot_end(SinkSet *set, Slot *slot, SinkState state)
+{
+	SinkRunner *runner;
+
+	pthread_mutex_lock(&set->lock);
+	slot_status(slot, &slot->last);
+	note(slot, state, NULL);
+	runner = slot->runner;
+	slot->runner = NULL;
+	pthread_mutex_unlock(&set->lock);
+	if (runner != NULL)
+		sink_runner_destroy(runner);
+}
+
+static void
+slot_free(Slot *slot)
+{
+	if (slot == NULL)
+		return;
+	config_sink_free(&slot->config);
+	free(slot);
+}
+
+/* Starts, unless the sink is paused. */
+static bool
+slot_begin(SinkSet *set, Slot *slot, Error *err)
+{
+	SinkPosition position;
+	bool paused;
+
+	if (!read_pause(set->state_dirfd, slot->config.name, &position, &paused, err))
+		return false;
+	if (!paused)
+		return slot_start(set, slot, err);
+	pthread_mutex_lock(&set->lock);
+	slot->last.position = position;
+	note(slot, SINK_PAUSED, NULL);
+	pthread_mutex_unlock(&set->lock);
+	return true;
+}
+
+/* ---- bringing it to a configuration ------------------------------------------------------------------ */
+
+static bool
+try_config(const SinkSet *set, const SinkConfig *config, Error *err)
+{
+	Sink *sink;
+
+	if (!config->type->create(config->name, config->options, &set->stream_id, set->state_dir, &sink, err))
+		return error_wrap(err, "sink \"%s\"", config->name);
+	config->type->destroy(sink);
+	return true;
+}
+
+bool
+sinkset_check(SinkSet *set, const Config *config, Error *err)
+{
+	bool ok = true;
+
+	for (int i = 0; ok && i < config->nsinks; i++)
+		ok = try_config(set, &config->sinks[i], err);
+	return ok;
+}
+
+static const SinkConfig *
+find_config(const Config *config, const char *name)
+{
+	for (int i = 0; i < config->nsinks; i++)
+		if (strcmp(config->sinks[i].name, name) == 0)
+			return &config->sinks[i];
+	return NULL;
+}
+
+/* Those that are gone or changed end here: their threads and then, if gone, their slots. */
+static void
+end_others(SinkSet *set, const Config *config, Buffer *said)
+{
+	for (int i = 0; i < set->nslots; i++)
+	{
+		Slot *slot = set->slots[i];
+		const SinkConfig *wanted = find_config(config, slot->config.name);
+
+		if (wanted != NULL && config_sink_equal(wanted, &slot->config))
+			continue;
+		slot_end(set, slot, SINK_STARTING);
+		if (wanted == NULL)
+			buffer_printf(said, "sink %s removed\n", slot->config.name);
+	}
+}
+
+/* The slot for the i-th sink of the configuration, which is taken over. */
+static Slot *
+settle_slot(SinkSet *set, SinkConfig *config, bool *begin, Buffer *said)
+{
+	Slot *slot = find(set, config->name);
+
+	*begin = slot == NULL || slot->runner == NULL;
+	if (slot == NULL)
+	{
+		slot = xcalloc(1, sizeof(*slot));
+		buffer_printf(said, "sink %s added\n", config->name);
+	}
+	else if (config_sink_equal(&slot->config, config))
+	{
+		*begin = false;
+		config_sink_free(config);
+		return slot;
+	}
+	else
+	{
+		buffer_printf(said, "sink %s changed\n", config->name);
+		config_sink_free(&slot->config);
+	}
+	slot->config = *config;
+	return slot;
+}
+
+bool
+sinkset_apply(SinkSet *set, Config *config, Buffer *said, Error *err)
+{
+	Slot *slots[CONFIG_SINKS_MAX];
+	Slot *gone[CONFIG_SINKS_MAX];
+	bool begin[CONFIG_SINKS_MAX];
+	const int n = config->nsinks;
+	int ngone = 0;
+	bool ok = true;
+
+	pthread_mutex_lock(&set->changing);
+	end_others(set, config, said);
+	pthread_mutex_lock(&set->lock);
+	for (int i = 0; i < set->nslots; i++)
+		if (find_config(config, set->slots[i]->config.name) == NULL)
+			gone[ngone++] = set->slots[i];
+	for (int i = 0; i < n; i++)
+		slots[i] = settle_slot(set, &config->sinks[i], &begin[i], said);
+	config->nsinks = 0; /* they are ours now */
+	memcpy(set->slots, slots, sizeof(Slot *) * (size_t) n);
+	set->nslots = n;
+	pthread_mutex_unlock(&set->lock);
+	while (ngone > 0)
+		slot_free(gone[--ngone]);
+	for (int i = 0; i < n; i++)
+	{
+		Error one;
+
+		/* nothing but want of a thread or of a readable state directory can be met here */
+		if (!begin[i] || slot_begin(set, slots[i], &one))
+			continue;
+		if (ok)
+			*err = one;
+		ok = false;
+	}
+	pthread_mutex_unlock(&set->changing);
+	return ok;
+}
+
+/* ---- one of them -------------------------------------------------------------------------------------- */
+
+static bool
+pause_slot(SinkSet *set, Slot *slot, Error *err)
+{
+	SinkStatus status;
+	bool paused;
+
+	if (!sinkset_is_paused(set->state_dirfd, slot->config.name, &paused, err))
+		return false;
+	if (paused)
+		return error_set(err, ERR_CONFIG, "sink \"%s\" is paused already", slot->config.name);
+	slot_status(slot, &status);
+	/* what it reaches before its thread ends is more than the file says: holding back too much is safe */
+	if (!sinkset_set_paused(set->state_dirfd, slot->config.name, &status.position, err))
+		return false;
+	slot_end(set, slot, SINK_PAUSED);
+	log_line(LOG_INFO, "sink \"%s\" paused at unit %" PRIu64, slot->config.name, slot->last.position.seq);
+	return true;
+}
+
+static bool
+resume_slot(SinkSet *set, Slot *slot, Error *err)
+{
+	SinkStatus status;
+	bool paused;
+
+	if (!sinkset_is_paused(set->state_dirfd, slot->config.name, &paused, err))
+		return false;
+	slot_status(slot, &status);
+	if (!paused && status.state != SINK_STOPPED)
+		return error_set(err, ERR_CONFIG, "sink \"%s\" is not paused", slot->config.name);
+	if (paused && !sinkset_set_paused(set->state_dirfd, slot->config.name, NULL, err))
+		return false;
+	slot_end(set, slot, SINK_STARTING);
+	if (!slot_start(set, slot, err))
+		return false;
+	log_line(LOG_INFO, "sink \"%s\" resumed", slot->config.name);
+	return true;
+}
+
+static bool
+change_one(SinkSet *set, const char *name, bool (*change)(SinkSet *, Slot *, Error *), Error *err)
+{
+	Slot *slot;
+	bool ok;
+
+	pthread_mutex_lock(&set->changing);
+	slot = find_named(set, name, err);
+	ok = slot != NULL && change(set, slot, err);
+	pthread_mutex_unlock(&set->changing);
+	return ok;
+}
+
+bool
+sinkset_pause(SinkSet *set, const char *name, Error *err)
+{
+	return change_one(set, name, pause_slot, err);
+}
+
+bool
+sinkset_resume(SinkSet *set, const char *name, Error *err)
+{
+	return change_one(set, name, resume_slot, err);
+}
+
+bool
+sinkset_hold(SinkSet *set, const char *name, SinkSetWork work, void *context, Error *err)
+{
+	Error later;
+	Slot *slot;
+	bool ok;
+
+	pthread_mutex_lock(&set->changing);
+	slot = find_named(set, name, err);
+	ok = slot != NULL;
+	if (ok)
+	{
+		const bool paused = slot->runner == NULL && slot->last.state == SINK_PAUSED;
+
+		slot_end(set, slot, paused ? SINK_PAUSED : SINK_STARTING);
+		ok = work(context, &slot->config, err);
+		if (!paused && !slot_start(set, slot, &later) && ok)
+		{
+			*err = later;
+			ok = false;
+		}
+	}
+	pthread_mutex_unlock(&set->changing);
+	return ok;
+}
+
+/* ---- the end -------------------------------------------------------------------------------------------- */
+
+static int64_t
+left_us(int64_t deadline_us)
+{
+	int64_t left = deadline_us - clock_monotonic_us();
+
+	return left > 0 ? left : 0;
+}
+
+void
+sinkset_stop(SinkSet *set, int64_t deadline_us)
+{
+	const uint64_t durable = feed_durable(set->feed);
+
+	for (int i = 0; i < set->nslots; i++)
+	{
+		Slot *slot = set->slots[i];
+		SinkStatus status;
+
+		if (slot->runner != NULL)
+			sink_runner_drain(slot->runner, left_us(deadline_us));
+		slot_status(slot, &status);
+		if (status.position.seq < durable)
+			log_line(LOG_WARNING, "sink \"%s\" is left at unit %" PRIu64 " of %" PRIu64, slot->config.name,
+					 status.position.seq, durable);
+		if (slot->runner != NULL)
+			sink_runner_destroy(slot->runner);
+		slot_free(slot);
+	}
+	pthread_mutex_destroy(&set->changing);
+	pthread_mutex_destroy(&set->lock);
+	free(set->state_dir);
+	free(set);
+}
