@@ -20,6 +20,9 @@ _Static_assert(sizeof(ConfigLive) == sizeof(int64_t), "options write both alike"
 #define LINE_BYTES_MAX 200	   /* libinih's own buffer, its end included */
 
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
+static const char *const confirms[] = {"journal", "sinks", NULL}; /* as AckConfirm */
+static const char *const compressions[] = {"none", "zstd", NULL};
+static const char *const at_quotas[] = {"wait", "give_up", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
 #define AT(type, member) offsetof(type, member)
@@ -38,6 +41,8 @@ static const OptionDef source_options[] = {
 	 .help = "a larger value is sent as its size only"},
 	{"part_changes", OPT_INT, AT(ConfigSource, part_changes), "10000", 1, 1000000,
 	 .help = "a larger transaction is scored in pieces of so many changes"},
+	{"confirm", OPT_ENUM, AT(ConfigSource, confirm), "journal", .choices = confirms,
+	 .help = "who must have a change before the server may forget it"},
 	{.name = NULL}};
 
 static const OptionDef state_options[] = {{"directory", OPT_STRING, AT(ConfigState, directory),
@@ -45,10 +50,16 @@ static const OptionDef state_options[] = {{"directory", OPT_STRING, AT(ConfigSta
 										   .help = "journal, store and feed live below it; mode 0700"},
 										  {.name = NULL}};
 
-static const OptionDef journal_options[] = {{"segment_size", OPT_BYTES, AT(ConfigJournal, segment_bytes),
-											 "64MB", 65536, INT64_C(4) << 30,
-											 .help = "size of one journal file"},
-											{.name = NULL}};
+static const OptionDef journal_options[] = {
+	{"segment_size", OPT_BYTES, AT(ConfigJournal, segment_bytes), "64MB", 65536, INT64_C(4) << 30,
+	 .help = "size of one journal file"},
+	{"quota", OPT_BYTES, AT(ConfigJournal, quota_bytes), "0", 0, INT64_C(1) << 50, .reloadable = true,
+	 .help = "bytes it may take; at most so much is read from the source; 0 = no limit"},
+	{"retain", OPT_MS, AT(ConfigJournal, retain_ms), "0", 0, INT64_C(31536000000), .reloadable = true,
+	 .help = "kept at least so long, as far as the quota allows"},
+	{"compress", OPT_ENUM, AT(ConfigJournal, compress), "none", .choices = compressions,
+	 .help = "what becomes of files that nobody reads any more"},
+	{.name = NULL}};
 
 static const OptionDef store_options[] = {
 	{"map_size", OPT_BYTES, AT(ConfigStore, map_bytes), "1GB", 1 << 20, INT64_C(1) << 44,
@@ -66,12 +77,18 @@ static const OptionDef store_options[] = {
 	 .help = "and after so many item changes"},
 	{.name = NULL}};
 
-static const OptionDef feed_options[] = {{"segment_size", OPT_BYTES, AT(ConfigFeed, segment_bytes), "64MB",
-										  65536, INT64_C(4) << 30, .help = "size of one feed file"},
-										 {"retain", OPT_MS, AT(ConfigFeed, retain_ms), "24h", 0,
-										  INT64_C(31536000000), .reloadable = true,
-										  .help = "kept at least so long, beyond the slowest sink"},
-										 {.name = NULL}};
+static const OptionDef feed_options[] = {
+	{"segment_size", OPT_BYTES, AT(ConfigFeed, segment_bytes), "64MB", 65536, INT64_C(4) << 30,
+	 .help = "size of one feed file"},
+	{"retain", OPT_MS, AT(ConfigFeed, retain_ms), "24h", 0, INT64_C(31536000000), .reloadable = true,
+	 .help = "kept at least so long, beyond the slowest sink"},
+	{"quota", OPT_BYTES, AT(ConfigFeed, quota_bytes), "0", 0, INT64_C(1) << 50, .reloadable = true,
+	 .help = "bytes it may take; 0 = no limit"},
+	{"at_quota", OPT_ENUM, AT(ConfigFeed, at_quota), "wait", .choices = at_quotas, .reloadable = true,
+	 .help = "scoring waits, or the minimum time and then the slowest sink is given up"},
+	{"compress", OPT_ENUM, AT(ConfigFeed, compress), "none", .choices = compressions,
+	 .help = "what becomes of files that every sink is past"},
+	{.name = NULL}};
 
 static const OptionDef daemon_options[] = {
 	{"shutdown_timeout", OPT_MS, AT(ConfigDaemon, shutdown_timeout_ms), "30s", 1000, 3600000,
@@ -419,6 +436,14 @@ valid_slot_name(const char *name)
 	return len >= 1 && len <= 63;
 }
 
+static bool
+check_quota(const Config *config, const char *section, int64_t quota, int64_t segment, Error *err)
+{
+	return quota == 0 || quota >= CONFIG_QUOTA_SEGMENTS_MIN * segment ||
+		   error_set(err, ERR_CONFIG, "%s: [%s] quota is less than %d times segment_size", config->file,
+					 section, CONFIG_QUOTA_SEGMENTS_MIN);
+}
+
 /* What no single key can know. */
 static bool
 check_whole(const Config *config, Error *err)
@@ -437,7 +462,8 @@ check_whole(const Config *config, Error *err)
 						 config->file, config->state.directory);
 	if (config->store.map_bytes > config->store.map_bytes_max)
 		return error_set(err, ERR_CONFIG, "%s: [store] map_size is larger than map_size_max", config->file);
-	return true;
+	return check_quota(config, "journal", config->journal.quota_bytes, config->journal.segment_bytes, err) &&
+		   check_quota(config, "feed", config->feed.quota_bytes, config->feed.segment_bytes, err);
 }
 
 static bool
@@ -617,5 +643,6 @@ config_source_settings(const Config *config, SourceSettings *settings)
 								 .status_interval_ms = config->source.status_interval_ms,
 								 .frame_bytes = config->source.frame_bytes,
 								 .max_value_bytes = config->source.max_value_bytes,
-								 .part_changes = config->source.part_changes};
+								 .part_changes = config->source.part_changes,
+								 .confirm = (AckConfirm) config->source.confirm};
 }

@@ -13,6 +13,8 @@
 #include "stream/source.h"
 
 #define CONFIG_SINKS_MAX 64
+/* Space comes back a whole segment at a time: a quota of fewer would often be full for want of one. */
+#define CONFIG_QUOTA_SEGMENTS_MIN 8
 
 /* A number that a reload may change while other threads read it. */
 typedef _Atomic int64_t ConfigLive;
@@ -26,6 +28,7 @@ typedef struct ConfigSource
 	int64_t frame_bytes;
 	int64_t max_value_bytes;
 	int64_t part_changes;
+	int confirm; /* AckConfirm */
 } ConfigSource;
 
 typedef struct ConfigState
@@ -36,6 +39,9 @@ typedef struct ConfigState
 typedef struct ConfigJournal
 {
 	int64_t segment_bytes;
+	ConfigLive quota_bytes; /* 0: none */
+	ConfigLive retain_ms;
+	int compress; /* 0 none, 1 zstd */
 } ConfigJournal;
 
 typedef struct ConfigStore
@@ -53,6 +59,9 @@ typedef struct ConfigFeed
 {
 	int64_t segment_bytes;
 	ConfigLive retain_ms;
+	ConfigLive quota_bytes; /* 0: none */
+	int at_quota;			/* 0 wait, 1 give_up */
+	int compress;
 } ConfigFeed;
 
 typedef struct ConfigDaemon

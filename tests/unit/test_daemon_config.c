@@ -84,6 +84,8 @@ static void
 what_is_wrong_is_named_with_file_line_and_cure(void **state)
 {
 	refused(BASE "slto = x\n", "walrank.conf:3: unknown key \"slto\"", "Did you mean \"slot\"?");
+	refused(BASE "[journal]\nsegment_size = 1MB\nquota = 7MB\n",
+			"walrank.conf: [journal] quota is less than 8 times segment_size", "");
 	refused(BASE "[jornal]\nsegment_size = 1MB\n", "walrank.conf:4: unknown section [jornal]",
 			"Did you mean [journal]?");
 	refused(BASE "[store]\nmap_size = 2 zebras\n", "walrank.conf:4: invalid value for \"map_size\"",
