@@ -15,10 +15,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "stream/ack.h"
-#include "stream/txn.h"
+#include "stream/intake.h"
 
-#define DATA_HEADER_BYTES 25
-#define KEEPALIVE_BYTES 18
 #define STATUS_BYTES 34
 
 #define DRAIN_BYTES (4 << 20) /* then flush and look at the clock, however much there is */
@@ -31,26 +29,15 @@
 #define BACKOFF_MS_MAX 30000
 #define BACKOFF_STREAMED 4 /* doublings: 1.6 s */
 #define STABLE_US INT64_C(60000000)
-#define FUTURE_US INT64_C(60000000) /* a commit time is believed up to a minute ahead of receipt */
 #define STOP_SYNC_US INT64_C(5000000)
-/*
- * A record of the journal, which no server exceeds: its own buffers end there.  Our settings bound values and
- * frames, not rows: thousands of small values make a large one, and must not stop the stream.
- */
-#define MESSAGE_BYTES_MAX ((1 << 30) - 4096)
-
 struct Receiver
 {
 	SessionContext context;
 	const SourceSettings *settings;
 	Journal *journal;
-	Assembler *assembler;
+	Intake *intake;
 	Session session;
-	Ack ack;
-	bool unit_open;
-	uint64_t unit_changes;
 	int64_t receipt_us; /* wall clock of this drain */
-	Lsn failed;			/* the transaction that ended the last connection by bad bytes */
 	uint64_t window_messages;
 	int64_t window_us;
 	bool fast;
@@ -62,25 +49,19 @@ struct Receiver
 	ReceiverStatus status;
 };
 
-static void
-relation_seen(void *arg, uint64_t fingerprint, Slice entry)
-{
-	Receiver *receiver = arg;
-
-	journal_keep_relation(receiver->journal, fingerprint, entry);
-}
+static bool send_status(void *arg, Lsn lsn, Error *err);
 
 Receiver *
 receiver_create(const SessionContext *context)
 {
 	Receiver *receiver = xcalloc(1, sizeof(*receiver));
-	AssemblerEvents events = {relation_seen, receiver};
+	IntakeOutput output = {send_status, receiver};
 
 	receiver->context = *context;
 	receiver->context.stop = &receiver->stop;
 	receiver->settings = context->settings;
 	receiver->journal = context->journal;
-	receiver->assembler = assembler_create(&journal_identity(context->journal)->stream_id, &events);
+	receiver->intake = intake_create(context->journal, &output);
 	receiver->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	receiver->seed = (unsigned) clock_monotonic_us();
 	pthread_mutex_init(&receiver->lock, NULL);
@@ -92,7 +73,7 @@ receiver_destroy(Receiver *receiver)
 {
 	if (receiver == NULL)
 		return;
-	assembler_destroy(receiver->assembler);
+	intake_destroy(receiver->intake);
 	close(receiver->stop_fd);
 	pthread_mutex_destroy(&receiver->lock);
 	free(receiver);
@@ -112,8 +93,17 @@ receiver_stop(Receiver *receiver)
 static void
 publish(Receiver *receiver)
 {
-	receiver->next.acknowledged = receiver->ack.sent;
-	receiver->next.dropped = assembler_dropped(receiver->assembler);
+	const IntakeFigures *figures = intake_figures(receiver->intake);
+
+	receiver->next.received = figures->received;
+	receiver->next.acknowledged = figures->acknowledged;
+	receiver->next.commit_time_us = figures->commit_time_us;
+	receiver->next.beat = figures->beat;
+	receiver->next.beat_us = figures->beat_us;
+	receiver->next.transactions = figures->transactions;
+	receiver->next.changes = figures->changes;
+	receiver->next.frames = figures->frames;
+	receiver->next.dropped = figures->dropped;
 	pthread_mutex_lock(&receiver->lock);
 	receiver->status = receiver->next;
 	pthread_mutex_unlock(&receiver->lock);
@@ -136,19 +126,11 @@ put_u64(char *at, uint64_t v)
 	memcpy(at, &v, sizeof(v));
 }
 
-static uint64_t
-get_u64(const char *at)
-{
-	uint64_t v;
-
-	memcpy(&v, at, sizeof(v));
-	return be64toh(v);
-}
-
 /* The only place that sends a status update. */
 static bool
-send_status(Receiver *receiver, Lsn lsn, Error *err)
+send_status(void *arg, Lsn lsn, Error *err)
 {
+	Receiver *receiver = arg;
 	PGconn *conn = receiver->session.conn;
 	char message[STATUS_BYTES];
 
@@ -164,132 +146,21 @@ send_status(Receiver *receiver, Lsn lsn, Error *err)
 }
 
 static bool
-append_progress(Receiver *receiver, Lsn lsn, Error *err)
-{
-	Unit unit = {.kind = UNIT_PROGRESS, .end_lsn = lsn};
-
-	if (!journal_append(receiver->journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, err))
-		return false;
-	assembler_progress(receiver->assembler, lsn);
-	ack_appended(&receiver->ack, lsn);
-	return true;
-}
-
-static bool
-carry_out(Receiver *receiver, const AckActions *actions, Error *err)
-{
-	if (actions->progress && !append_progress(receiver, actions->progress_lsn, err))
-	{
-		if (err->class != ERR_SPACE)
-			return false;
-		ack_space(&receiver->ack, true, clock_monotonic_us());
-	}
-	if (actions->status && !send_status(receiver, actions->status_lsn, err))
-		return false;
-	return !actions->close ||
-		   error_set(err, ERR_SPACE, "no space for the journal: the stream is closed until there is");
-}
-
-/* What the journal's sync thread and the clock have to say to the server. */
-static bool
 feedback(Receiver *receiver, Error *err)
 {
-	AckActions actions;
 	uint64_t count;
-	uint64_t seq;
-	Lsn lsn;
 
 	while (read(journal_durable_fd(receiver->journal), &count, sizeof(count)) > 0)
 		;
-	journal_durable(receiver->journal, &seq, &lsn);
-	if (lsn > receiver->ack.durable)
-	{
-		actions = ack_durable(&receiver->ack, lsn, clock_monotonic_us());
-		if (!carry_out(receiver, &actions, err))
-			return false;
-	}
-	actions = ack_timer(&receiver->ack, clock_monotonic_us());
-	return carry_out(receiver, &actions, err);
+	return intake_feedback(receiver->intake, clock_monotonic_us(), err);
 }
 
 /* ---- one message ---------------------------------------------------------------------------- */
 
-static void
-note_beat(Receiver *receiver)
-{
-	uint64_t beat = assembler_beat(receiver->assembler);
-
-	if (beat != receiver->next.beat)
-	{
-		receiver->next.beat = beat;
-		receiver->next.beat_us = clock_monotonic_us();
-	}
-}
-
+/* The message waits until there is space; the server is told meanwhile that we live. */
 static bool
-begin_unit(Receiver *receiver, const TxnStep *step, Error *err)
+wait_for_space(Receiver *receiver, Error *err)
 {
-	JournalHead head;
-	int64_t latest = receiver->receipt_us + FUTURE_US;
-	int64_t now = step->head.commit_time_us < latest ? step->head.commit_time_us : latest;
-	Unit unit = {.kind = UNIT_TXN,
-				 .commit_lsn = step->head.commit_lsn,
-				 .end_lsn = step->head.end_lsn,
-				 .commit_time_us = step->head.commit_time_us,
-				 .xid = step->head.xid,
-				 .beat = assembler_beat(receiver->assembler),
-				 .owner_epoch = assembler_owner_epoch(receiver->assembler)};
-
-	journal_appended(receiver->journal, &head);
-	unit.now_us = now > head.now_us ? now : head.now_us;
-	unit.owner_epoch = unit.owner_epoch > head.owner_epoch ? unit.owner_epoch : head.owner_epoch;
-	if (!journal_begin(receiver->journal, &unit, err))
-		return false;
-	receiver->unit_open = true;
-	return true;
-}
-
-static bool
-append_frame(Receiver *receiver, const TxnStep *step, Slice frame, Error *err)
-{
-	if (step->first && !begin_unit(receiver, step, err))
-		return false;
-	if (!journal_part(receiver->journal, PART_FRAME, frame, err))
-		return false;
-	if (!step->last)
-		return true;
-	if (!journal_end(receiver->journal, err))
-		return false;
-	receiver->unit_open = false;
-	ack_appended(&receiver->ack, step->head.end_lsn);
-	receiver->next.transactions++;
-	receiver->next.changes += step->changes;
-	receiver->next.commit_time_us = step->head.commit_time_us;
-	if (step->lost.len > 0) /* the scorer asks for the GAP unit: it remembers, whoever is killed */
-		log_line(LOG_ERROR, "the source can no longer honour a publication: %.*s", (int) step->lost.len,
-				 (const char *) step->lost.data);
-	return true;
-}
-
-static void
-abandon_unit(Receiver *receiver)
-{
-	Error err;
-
-	if (receiver->unit_open && !journal_abandon(receiver->journal, &err))
-		log_error(LOG_ERROR, &err, "could not cut an incomplete transaction");
-	receiver->unit_open = false;
-}
-
-/*
- * No space, and nothing of this transaction in the journal yet: the frame waits in memory, the
- * connection is kept alive with an unchanged status, and ack_timer() gives it up after a while.
- */
-static bool
-hold_frame(Receiver *receiver, const TxnStep *step, Slice frame, Error *err)
-{
-	log_line(LOG_ERROR, "no space for the journal: the stream waits");
-	ack_space(&receiver->ack, true, clock_monotonic_us());
 	while (!atomic_load(&receiver->stop))
 	{
 		struct pollfd stop = {.fd = receiver->stop_fd, .events = POLLIN};
@@ -297,67 +168,22 @@ hold_frame(Receiver *receiver, const TxnStep *step, Slice frame, Error *err)
 		poll(&stop, 1, POLL_MS_MAX);
 		if (!feedback(receiver, err))
 			return false;
-		if (append_frame(receiver, step, frame, err))
-		{
-			log_line(LOG_INFO, "there is space for the journal again");
-			ack_space(&receiver->ack, false, clock_monotonic_us());
+		if (intake_retry(receiver->intake, clock_monotonic_us(), err))
 			return true;
-		}
-		abandon_unit(receiver);
-		if (err->class != ERR_SPACE)
+		if (!intake_held(receiver->intake))
 			return false;
 	}
 	return error_set(err, ERR_RETRY, "stopped while waiting for space");
 }
 
 static bool
-handle_data(Receiver *receiver, const char *data, size_t len, Error *err)
+handle_message(Receiver *receiver, Slice message, Error *err)
 {
-	Slice frame = slice_make(data + DATA_HEADER_BYTES, len - DATA_HEADER_BYTES);
-	Lsn named = get_u64(data + 9);
-	TxnStep step;
-
-	if (!assembler_frame(receiver->assembler, frame, &step, err))
-		return false;
-	ack_data(&receiver->ack, named > step.head.end_lsn ? named : step.head.end_lsn, !step.last);
-	receiver->next.frames++;
-	if (step.last)
-		receiver->next.received = step.head.end_lsn;
-	note_beat(receiver);
-	if (step.drop)
-		return true;
-	if (append_frame(receiver, &step, frame, err))
-		return true;
-	if (err->class != ERR_SPACE || !step.first)
-		return false;
-	abandon_unit(receiver);
-	return hold_frame(receiver, &step, frame, err);
-}
-
-static bool
-handle_keepalive(Receiver *receiver, const char *data, Error *err)
-{
-	Lsn wal_end = get_u64(data + 1);
-	AckActions actions = ack_keepalive(&receiver->ack, wal_end, data[17] != 0, clock_monotonic_us());
-
-	if (wal_end > receiver->next.received)
-		receiver->next.received = wal_end;
-	return carry_out(receiver, &actions, err);
-}
-
-static bool
-handle_message(Receiver *receiver, const char *data, int len, Error *err)
-{
-	receiver->next.bytes += (uint64_t) len;
+	receiver->next.bytes += message.len;
 	receiver->window_messages++;
-	if (len > MESSAGE_BYTES_MAX)
-		return error_set(err, ERR_DATA, "a message of %d bytes is larger than a record of the journal", len);
-	if (data[0] == 'w' && len > DATA_HEADER_BYTES)
-		return handle_data(receiver, data, (size_t) len, err);
-	if (data[0] == 'k' && len == KEEPALIVE_BYTES)
-		return handle_keepalive(receiver, data, err);
-	return error_set(err, ERR_DATA, "unexpected message of type 0x%02x and %d bytes", (unsigned char) data[0],
-					 len);
+	if (intake_message(receiver->intake, message, clock_monotonic_us(), receiver->receipt_us, err))
+		return true;
+	return intake_held(receiver->intake) && wait_for_space(receiver, err);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -392,7 +218,7 @@ take_messages(Receiver *receiver, uint64_t *bytes, bool *some, Error *err)
 		if (len < 0)
 			return len == -1 ? stream_ended(receiver, err)
 							 : source_error(conn, NULL, err, "could not read the stream");
-		ok = handle_message(receiver, data, len, err);
+		ok = handle_message(receiver, slice_make(data, (size_t) len), err);
 		PQfreemem(data);
 		if (!ok)
 			return false;
@@ -445,7 +271,7 @@ wait_for_more(Receiver *receiver)
 	struct pollfd fds[] = {{.fd = PQsocket(receiver->session.conn), .events = POLLIN},
 						   {.fd = journal_durable_fd(receiver->journal), .events = POLLIN},
 						   {.fd = receiver->stop_fd, .events = POLLIN}};
-	int64_t us = ack_next_us(&receiver->ack) - clock_monotonic_us();
+	int64_t us = intake_next_us(receiver->intake) - clock_monotonic_us();
 
 	measure_rate(receiver);
 	if (receiver->fast)
@@ -473,22 +299,16 @@ static void
 say_goodbye(Receiver *receiver)
 {
 	JournalHead head;
-	AckActions actions;
 	Error err;
-	uint64_t seq;
-	Lsn lsn;
 
-	abandon_unit(receiver);
+	intake_abandon(receiver->intake);
 	if (!journal_flush(receiver->journal, &err))
 		return;
 	journal_appended(receiver->journal, &head);
 	if (head.seq > 0)
 		journal_wait_durable(receiver->journal, head.seq, STOP_SYNC_US);
-	journal_durable(receiver->journal, &seq, &lsn);
-	if (lsn > receiver->ack.durable)
-		ack_durable(&receiver->ack, lsn, clock_monotonic_us());
-	actions = ack_end(&receiver->ack, clock_monotonic_us());
-	if (send_status(receiver, actions.status_lsn, &err) && PQputCopyEnd(receiver->session.conn, NULL) > 0)
+	if (intake_goodbye(receiver->intake, clock_monotonic_us(), &err) &&
+		PQputCopyEnd(receiver->session.conn, NULL) > 0)
 		PQflush(receiver->session.conn);
 }
 
@@ -497,20 +317,17 @@ begin_streaming(Receiver *receiver)
 {
 	Session *session = &receiver->session;
 	int64_t now = clock_monotonic_us();
-	Lsn named = session->identity.flushed > session->start ? session->identity.flushed : session->start;
 
-	ack_begin(
-		&receiver->ack, receiver->settings->confirm, session->start, session->slot.confirmed_flush, named,
+	intake_begin(
+		receiver->intake, receiver->settings->confirm, session->start, session->slot.confirmed_flush,
+		session->identity.flushed,
 		ack_interval_us(session->identity.wal_sender_timeout_ms, receiver->settings->status_interval_ms),
 		now);
-	assembler_begin(receiver->assembler, session->start);
 	receiver->window_us = now;
 	receiver->window_messages = 0;
 	receiver->fast = false;
 	receiver->next.state = RECEIVER_STREAMING;
 	receiver->next.identity = session->identity;
-	receiver->next.received = session->start;
-	receiver->next.beat_us = now;
 	receiver->next.connects++;
 	receiver->next.error[0] = '\0';
 	publish(receiver);
@@ -534,35 +351,10 @@ run_session(Receiver *receiver, bool *streamed, Error *err)
 	if (ok)
 		say_goodbye(receiver);
 	else
-		abandon_unit(receiver); /* the server sends it again from its start */
+		intake_abandon(receiver->intake); /* the server sends it again from its start */
 	publish(receiver);
 	session_close(&receiver->session);
 	return ok;
-}
-
-/* Bad bytes are fetched once more; the same transaction bad again is not a matter of the network. */
-static bool
-may_retry(Receiver *receiver, Error *err)
-{
-	Lsn failed = assembler_failed(receiver->assembler);
-
-	if (err->class == ERR_RETRY || err->class == ERR_SPACE)
-		return true;
-	failed = failed != 0 ? failed : 1; /* no transaction at all: a message nobody knows */
-	if (err->class == ERR_DATA && failed != receiver->failed)
-	{
-		receiver->failed = failed;
-		return true;
-	}
-	if (err->class == ERR_DATA)
-	{
-		err->class = ERR_REFUSE;
-		error_wrap(err, "the same transaction came malformed twice");
-		error_hint(
-			err,
-			"Nothing of it was acknowledged. Check that server library and daemon are of the same version.");
-	}
-	return false;
 }
 
 /*
@@ -602,7 +394,7 @@ receiver_run(Receiver *receiver, Error *err)
 		publish(receiver);
 		if (atomic_load(&receiver->stop) && err->class == ERR_RETRY)
 			break;
-		if (!may_retry(receiver, err))
+		if (!intake_may_retry(receiver->intake, err))
 			return false;
 		if (streamed || strcmp(last, err->message) != 0) /* say a lasting state once */
 			log_error(LOG_WARNING, err, streamed ? "connection lost, will reconnect" : "will try again");
