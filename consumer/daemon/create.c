@@ -62,7 +62,7 @@ refuse_existing_slot(Creation *creation, Error *err)
 	bool owned;
 
 	if (!source_slot(creation->sql, name, &slot, err) ||
-		!source_slot_owned(creation->sql, name, &creation->identity.stream_id, &owned, err))
+		!source_slot_owned(creation->sql, name, &creation->identity, &owned, err))
 		return false;
 	if (slot.found)
 	{

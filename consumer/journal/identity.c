@@ -5,6 +5,9 @@
  *	state=creating|complete
  *	stream_id=...
  *	...
+ *	adopted=yes			only where it is so
+ *	timeline=1			only where it is known
+ *	replaces=...		a line for each stream, the newest first
  *	crc32c=%08x of all lines before it
  *
  * Names of databases may hold any byte: controls, '%' and bytes above 126 are written as %XX.
@@ -49,6 +52,15 @@ journal_identity_text(const JournalIdentity *identity, Buffer *out)
 	put_name(out, "plugin", identity->plugin);
 	buffer_printf(out, "server_lsn=" LSN_FORMAT "\nstart_lsn=" LSN_FORMAT "\n",
 				  LSN_ARGS(identity->server_lsn), LSN_ARGS(identity->start_lsn));
+	if (identity->adopted)
+		buffer_printf(out, "adopted=yes\n");
+	if (identity->timeline != 0)
+		buffer_printf(out, "timeline=%u\n", identity->timeline);
+	for (uint32_t i = 0; i < identity->nreplaced; i++)
+	{
+		stream_id_text(&identity->replaced[i], stream_id);
+		buffer_printf(out, "replaces=%s\n", stream_id);
+	}
 	buffer_printf(out, "crc32c=%08x\n", crc32c(0, out->data, out->len));
 }
 
@@ -62,6 +74,29 @@ journal_identity_write(int dirfd, const JournalIdentity *identity, Error *err)
 	ok = fs_replace(dirfd, FILE_NAME, buffer_slice(&text), err);
 	buffer_free(&text);
 	return ok || error_wrap(err, "identity of the journal");
+}
+
+/* ---- replaced streams -------------------------------------------------------------------------- */
+
+bool
+journal_identity_replaces(const JournalIdentity *identity, const StreamId *stream_id)
+{
+	for (uint32_t i = 0; i < identity->nreplaced; i++)
+		if (stream_id_equal(&identity->replaced[i], stream_id))
+			return true;
+	return false;
+}
+
+void
+journal_identity_replace(JournalIdentity *identity, const StreamId *stream_id)
+{
+	if (journal_identity_replaces(identity, stream_id) || stream_id_equal(&identity->stream_id, stream_id))
+		return;
+	if (identity->nreplaced == JOURNAL_REPLACED_MAX)
+		identity->nreplaced--;
+	memmove(identity->replaced + 1, identity->replaced, identity->nreplaced * sizeof(StreamId));
+	identity->replaced[0] = *stream_id;
+	identity->nreplaced++;
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -111,6 +146,25 @@ enum
 	SEEN_ALL = 0x3ff
 };
 
+/* Lines that not every identity has. */
+static bool
+take_optional(JournalIdentity *identity, const char *key, const char *value)
+{
+	uint64_t number = 0;
+
+	if (strcmp(key, "adopted") == 0)
+		return identity->adopted = strcmp(value, "yes") == 0;
+	if (strcmp(key, "timeline") == 0)
+	{
+		if (identity->timeline != 0 || !get_number(value, UINT32_MAX, &number))
+			return false;
+		identity->timeline = (uint32_t) number;
+		return number != 0;
+	}
+	return strcmp(key, "replaces") == 0 && identity->nreplaced < JOURNAL_REPLACED_MAX &&
+		   stream_id_parse(value, &identity->replaced[identity->nreplaced++]);
+}
+
 /* One line; *seen collects which of them were there. */
 static bool
 take_line(JournalIdentity *identity, const char *key, const char *value, unsigned *seen)
@@ -122,7 +176,9 @@ take_line(JournalIdentity *identity, const char *key, const char *value, unsigne
 
 	while (i < sizeof(keys) / sizeof(keys[0]) && strcmp(keys[i], key) != 0)
 		i++;
-	if (i == sizeof(keys) / sizeof(keys[0]) || (*seen & 1U << i) != 0)
+	if (i == sizeof(keys) / sizeof(keys[0]))
+		return take_optional(identity, key, value);
+	if ((*seen & 1U << i) != 0)
 		return false;
 	*seen |= 1U << i;
 	switch (i)

@@ -15,6 +15,8 @@
 typedef struct Journal Journal;
 typedef struct JournalReader JournalReader;
 
+#define JOURNAL_REPLACED_MAX 32 /* each a rebuild by a person */
+
 typedef struct JournalIdentity
 {
 	StreamId stream_id;
@@ -23,10 +25,19 @@ typedef struct JournalIdentity
 	char database[64];
 	char slot[64];
 	char plugin[64];
-	Lsn server_lsn; /* server's WAL position when `creating` was written */
-	Lsn start_lsn;	/* the slot's consistent point; 0 while creating */
-	bool complete;	/* false: creating */
+	Lsn server_lsn;	   /* server's WAL position when `creating` was written */
+	Lsn start_lsn;	   /* the slot's consistent point; 0 while creating */
+	bool complete;	   /* false: creating */
+	bool adopted;	   /* the slot was there before the stream: nobody drops it */
+	uint32_t timeline; /* the server's when start_lsn was found; 0: not noted */
+	uint32_t nreplaced;
+	StreamId replaced[JOURNAL_REPLACED_MAX]; /* streams this one stands in for, the newest first */
 } JournalIdentity;
+
+/* Whether a checkpoint of that stream may be carried over to ours (rule K9). */
+extern bool journal_identity_replaces(const JournalIdentity *identity, const StreamId *stream_id);
+/* Puts it at the head of that list, unless it is there; the oldest is forgotten when there are too many. */
+extern void journal_identity_replace(JournalIdentity *identity, const StreamId *stream_id);
 
 typedef struct JournalSettings
 {

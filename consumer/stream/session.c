@@ -52,33 +52,56 @@ append_connect(const SessionContext *context, const Session *session, uint64_t e
 		   error_wrap(err, "could not record the connection");
 }
 
-/* All that was appended before is synced, so H is the end of the journal. */
+/*
+ * All that was appended is synced, so H is the end of the journal.  Others may append meanwhile (a backfill's
+ * rows, RESCORE): units that move no position.
+ */
 static bool
-settle_journal(Journal *journal, Lsn *h, Error *err)
+settle_journal(Journal *journal, JournalHead *head, Error *err)
 {
-	JournalHead head;
-	uint64_t seq;
-
 	if (!journal_flush(journal, err))
 		return false;
-	journal_appended(journal, &head);
-	if (head.seq > 0 && !journal_wait_durable(journal, head.seq, DURABLE_WAIT_US))
+	journal_appended(journal, head);
+	if (head->seq > 0 && !journal_wait_durable(journal, head->seq, DURABLE_WAIT_US))
 		return error_set(err, ERR_RETRY, "the journal was not synced in time");
-	journal_durable(journal, &seq, h);
 	return true;
 }
 
+#define CONTROL_READS 3
+
+/* A row that seems to have fallen back is read again: a commit arrives a moment before it is visible (C5). */
 static bool
-read_and_check(const SessionContext *context, Session *session, PGconn *sql, Lsn h, Error *err)
+check_history(History *history, PGconn *sql, SourceControl *control, Error *err)
+{
+	const StreamId *stream_id = &history->ours->stream_id;
+
+	for (int i = 0; i < CONTROL_READS; i++)
+	{
+		if (!source_control(sql, stream_id, control, err))
+			return false;
+		if (control->owner_epoch >= history->head->owner_epoch && control->beat >= history->head->beat)
+			break;
+	}
+	return history_check(history, err);
+}
+
+static bool
+read_and_check(const SessionContext *context, Session *session, PGconn *sql, const JournalHead *head,
+			   SourceControl *control, Error *err)
 {
 	const JournalIdentity *ours = journal_identity(context->journal);
-	SourceControl control;
+	SourceIdentity *server = &session->identity;
+	uint32_t timeline = history_timeline_ours(ours, head);
+	History history = {
+		.ours = ours, .head = head, .server = server, .slot = &session->slot, .control = control};
 
-	return source_identify(session->conn, sql, &session->identity, err) &&
-		   source_check_identity(ours, &session->identity, err) &&
-		   source_slot(sql, context->settings->slot, &session->slot, err) &&
-		   source_control(sql, &ours->stream_id, &control, err) &&
-		   source_check(ours, h, &session->identity, &session->slot, &control, err) &&
+	if (!source_identify(session->conn, sql, server, err) || !history_check_server(ours, server, err) ||
+		!source_slot(sql, context->settings->slot, &session->slot, err))
+		return false;
+	if (timeline != 0 && server->timeline > timeline &&
+		!source_timeline(session->conn, server, timeline, &history.timeline, err))
+		return false;
+	return source_xid(sql, head->xid, &history.xid, err) && check_history(&history, sql, control, err) &&
 		   source_check_publications(sql, context->settings->publications, err);
 }
 
@@ -86,34 +109,26 @@ read_and_check(const SessionContext *context, Session *session, PGconn *sql, Lsn
 static bool
 check_again(const SessionContext *context, Session *session, PGconn *sql, Error *err)
 {
-	Lsn confirmed = 0;
-
-	if (!source_slot(sql, context->settings->slot, &session->slot, err))
-		return false;
-	confirmed = session->slot.confirmed_flush;
-	if (!session->slot.found || confirmed > session->start)
-		return error_set(err, ERR_REFUSE,
-						 "rule C3: slot \"%s\" moved to " LSN_FORMAT " while we started at " LSN_FORMAT,
-						 context->settings->slot, LSN_ARGS(confirmed), LSN_ARGS(session->start));
-	return true;
+	return source_slot(sql, context->settings->slot, &session->slot, err) &&
+		   history_check_started(journal_identity(context->journal), &session->slot, session->start, err);
 }
 
 static bool
 start_stream(const SessionContext *context, Session *session, PGconn *sql, Error *err)
 {
 	const JournalIdentity *ours = journal_identity(context->journal);
+	SourceControl control;
 	JournalHead head;
 	uint64_t epoch;
 
-	if (!settle_journal(context->journal, &session->start, err) ||
-		!read_and_check(context, session, sql, session->start, err))
+	if (!settle_journal(context->journal, &head, err) ||
+		!read_and_check(context, session, sql, &head, &control, err))
 		return false;
-	journal_appended(context->journal, &head);
 	if (!append_config(context, err) ||
-		!source_take_epoch(sql, &ours->stream_id, head.owner_epoch, &epoch, err) ||
-		!append_connect(context, session, epoch, err) ||
-		!settle_journal(context->journal, &session->start, err))
+		!source_take_epoch(sql, &ours->stream_id, control.owner_epoch, &epoch, err) ||
+		!append_connect(context, session, epoch, err) || !settle_journal(context->journal, &head, err))
 		return false;
+	session->start = head.end_lsn;
 	return source_start(session->conn, context->settings, session->start, err) &&
 		   check_again(context, session, sql, err);
 }

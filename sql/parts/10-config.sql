@@ -25,7 +25,7 @@ COMMENT ON COLUMN walrank.ranking.version IS 'rises by itself with every change 
 CREATE TABLE walrank.control (
 	stream_id uuid PRIMARY KEY,
 	slot text NOT NULL,
-	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) 'creating' OR state OPERATOR(pg_catalog.=) 'ready'),
+	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY['creating', 'ready', 'replaced'])),
 	owner_epoch bigint NOT NULL DEFAULT 0,
 	beat bigint NOT NULL DEFAULT 0,
 	beat_at timestamptz
