@@ -423,6 +423,38 @@ a_truncate_of_an_unknown_relation_ends_it(void **state)
 	txn_free(&txn);
 }
 
+/* No Change may be read by the columns of another version. */
+static void
+a_fingerprint_with_other_contents_ends_it(void **state)
+{
+	static const char *const other_columns[] = {"id", "title", NULL};
+	Assembler *assembler = fresh(0);
+	Txn txn = {.commit = 1000, .end = 1048};
+	Txn forged = {.commit = 2000, .end = 2048};
+	uint64_t fingerprint = put_relation(NULL, "public", "item", item_columns);
+	uint64_t other = put_relation(NULL, "public", "item", other_columns);
+	TxnStep step;
+	uint8_t *at;
+
+	frame_begin(&txn);
+	put_relation(&txn, "public", "item", item_columns);
+	put_relation(&txn, "public", "item", item_columns); /* said twice the same is no harm */
+	put_change(&txn, fingerprint, 1);
+	frame_end(&txn, true);
+	assert_true(give(assembler, &txn.frame[0], &step));
+	frame_begin(&forged);
+	put_relation(&forged, "public", "item", other_columns);
+	at = memmem(forged.frame[0].data, forged.frame[0].len, &other, sizeof(other));
+	assert_non_null(at);
+	memcpy(at, &fingerprint, sizeof(fingerprint));
+	put_change(&forged, fingerprint, 1);
+	frame_end(&forged, true);
+	expect_error(assembler, &forged.frame[0], "malformed relation entry");
+	assembler_destroy(assembler);
+	txn_free(&txn);
+	txn_free(&forged);
+}
+
 static void
 beat_and_epoch_are_read_from_our_own_control_row_only(void **state)
 {
@@ -516,6 +548,7 @@ main(void)
 		cmocka_unit_test(counts_and_checksum_are_compared),
 		cmocka_unit_test(an_unknown_relation_ends_it_and_a_new_connection_knows_none),
 		cmocka_unit_test(a_truncate_of_an_unknown_relation_ends_it),
+		cmocka_unit_test(a_fingerprint_with_other_contents_ends_it),
 		cmocka_unit_test(beat_and_epoch_are_read_from_our_own_control_row_only),
 		cmocka_unit_test(a_lost_publication_is_told_with_the_last_frame),
 		cmocka_unit_test(no_mutation_passes_for_the_transaction),

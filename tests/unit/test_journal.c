@@ -717,6 +717,33 @@ power_cut_during_recovery_loses_nothing_durable(void **state)
 	disk_image_free(&image);
 }
 
+/* A killed process leaves its bytes in the kernel: whoever opens calls them durable, and has to make them so. */
+static void
+what_recovery_calls_durable_survives_a_power_cut(void **state)
+{
+	Journal *journal;
+	JournalHead head;
+	uint64_t durable;
+	Lsn lsn;
+
+	fs = &disk_ops;
+	disk.tracking = true;
+	journal = create();
+	append_range(journal, 1, 70);
+	journal_close(journal);
+	journal = reopen();
+	journal_durable(journal, &durable, &lsn);
+	assert_int_equal(durable, 70);
+	assert_int_equal(lsn, lsn_of(70));
+	journal_close(journal);
+	disk_power_cut(0);
+	journal = reopen();
+	journal_appended(journal, &head);
+	assert_int_equal(head.seq, 70);
+	check(journal, 1, 70);
+	journal_close(journal);
+}
+
 static void
 full_disk_fails_the_append_and_nothing_else(void **state)
 {
@@ -775,6 +802,14 @@ trim_keeps_what_is_asked_for(void **state)
 	check(journal, 60, 100);
 	append_range(journal, 101, 110);
 	check(journal, 60, 110);
+	assert_true(journal_sync_step(journal, 0, &err));
+	/* wherever a segment ends */
+	for (uint64_t below = 61; below <= 110; below++)
+	{
+		assert_true(journal_trim(journal, below, &err));
+		assert_in_range(journal_first_seq(journal), 1, below);
+		check(journal, below, 110);
+	}
 	journal_close(journal);
 }
 
@@ -864,6 +899,7 @@ main(void)
 		TEST(units_of_other_threads_stand_between_units_never_inside),
 		TEST(power_cut_after_any_failing_call_loses_nothing_durable),
 		TEST(power_cut_during_recovery_loses_nothing_durable),
+		TEST(what_recovery_calls_durable_survives_a_power_cut),
 		TEST(full_disk_fails_the_append_and_nothing_else),
 		TEST(trim_keeps_what_is_asked_for),
 		TEST(unfinished_creation_is_no_journal),

@@ -1006,6 +1006,30 @@ a_row_fills_only_what_live_changes_left_open(void **state)
 	world_free(world);
 }
 
+/* The snapshot of point C holds what committed below C, and not what committed at C. */
+static void
+what_committed_at_the_point_itself_is_later(void **state)
+{
+	World *world = ranked_world(BY_PRICE);
+
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	t_update(world, "id=1 price=9 title=~ att={}");
+	t_commit(world);
+	u_row(world, world->lsn, "id=1 price=5 title='long' att={}");
+	assert_shown(world, "1.0 change 3 (1) update 1=9 2='long' 3={} unknown\n1.1 score 3 (1) 9 v1\n");
+	t_delete(world, "id=1");
+	t_commit(world);
+	world_hide(world);
+	u_row(world, world->lsn, "id=1 price=5 title='long' att={}");
+	assert_shown(world, "");
+	t_truncate(world, &world->item);
+	t_commit(world);
+	world_hide(world);
+	u_row(world, world->lsn, "id=2 price=5 title='long' att={}");
+	assert_shown(world, "");
+	world_free(world);
+}
+
 static void
 a_key_change_that_leaves_unknowns_has_the_table_read_again(void **state)
 {
@@ -1519,6 +1543,7 @@ main(void)
 		cmocka_unit_test(rows_and_live_changes_meet_in_every_order),
 		cmocka_unit_test(all_24_orders_of_insert_update_delete_and_row),
 		cmocka_unit_test(a_row_fills_only_what_live_changes_left_open),
+		cmocka_unit_test(what_committed_at_the_point_itself_is_later),
 		cmocka_unit_test(a_key_change_that_leaves_unknowns_has_the_table_read_again),
 		cmocka_unit_test(a_large_transaction_comes_in_pieces),
 		cmocka_unit_test(exactly_one_full_piece_is_the_whole_unit),

@@ -235,6 +235,48 @@ killed_at_any_step_the_file_is_the_same_in_the_end(void **state)
 	buffer_free(&want);
 }
 
+/* In which order things became durable: lines, then the checkpoint, then its name. */
+static char order[8];
+
+static int
+noting_fdatasync(int fd)
+{
+	strncat(order, "d", sizeof(order) - strlen(order) - 1);
+	return fs_system.fdatasync(fd);
+}
+
+static int
+noting_fsync(int fd)
+{
+	strncat(order, "s", sizeof(order) - strlen(order) - 1);
+	return fs_system.fsync(fd);
+}
+
+static int
+noting_renameat(int dirfd, const char *from, const char *to)
+{
+	strncat(order, "r", sizeof(order) - strlen(order) - 1);
+	return fs_system.renameat(dirfd, from, to);
+}
+
+static void
+lines_are_durable_before_the_checkpoint_and_that_before_its_name(void **state)
+{
+	Drive d;
+
+	open_again(&d);
+	ops = fs_system;
+	ops.fdatasync = noting_fdatasync;
+	ops.fsync = noting_fsync;
+	ops.renameat = noting_renameat;
+	order[0] = '\0';
+	fs = &ops;
+	assert_true(drive_all(&d, &f));
+	fs = &fs_system;
+	assert_string_equal(order, "dsrs");
+	drive_destroy(&d);
+}
+
 static void
 bytes_behind_the_checkpoint_are_cut(void **state)
 {
@@ -438,6 +480,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file_has_no_checkpoint_and_then_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed_at_any_step_the_file_is_the_same_in_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(lines_are_durable_before_the_checkpoint_and_that_before_its_name,
+										setup, teardown),
 		cmocka_unit_test_setup_teardown(bytes_behind_the_checkpoint_are_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_that_was_changed_cut_or_never_ours_is_refused_untouched, setup,
 										teardown),
