@@ -248,8 +248,8 @@ enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
 	if (!relation->touching)
 		return true;
 	/* the row under the new key is another's, or older: only a later reading can complete it */
-	if (scorer->image.unknown >= 0)
-		relation->again = relation->dirty = true;
+	if (scorer->image.unknown >= 0 && relation->fill != FILL_DONE && !list_add(scorer, relation, key, err))
+		return false;
 	return touch_key(scorer, relation, key, err);
 }
 

@@ -168,11 +168,10 @@ unlink_relation(Scorer *scorer, Relation *relation, Error *err)
 	relation->announced = NULL;
 	relation->watched = false;
 	relation->fill = FILL_PENDING;
-	relation->touching = relation->again = relation->lost = relation->mending = false;
-	relation->truncate_lsn = 0;
+	relation->lost = false;
 	relation->items = 0;
 	relation_set_map(relation, "");
-	return rescore_drop(scorer, relation, err) && touch_clear(scorer, relation, err) &&
+	return rescore_drop(scorer, relation, err) && fill_forget(scorer, relation, err) &&
 		   store_items_clear(scorer->store, relation->number, &count, err);
 }
 

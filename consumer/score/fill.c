@@ -179,7 +179,7 @@ fill_row(Scorer *scorer, Slice body, Error *err)
 	if (!change_relation(scorer, row.relation, scorer->unit.point, &version, &relation, err))
 		return false;
 	/* rows that come without a BEGIN, or after an unwatch, are nobody's */
-	if (relation == NULL || relation->fill != FILL_OPEN)
+	if (relation == NULL || relation->fill != FILL_OPEN || relation->backfill != scorer->unit.id)
 		return true;
 	if (version->head.nkeys == 0 || row.nkey == 0)
 	{
@@ -196,6 +196,33 @@ fill_row(Scorer *scorer, Slice body, Error *err)
 }
 
 /* ---- steps -------------------------------------------------------------------------------- */
+
+bool
+fill_forget(Scorer *scorer, Relation *relation, Error *err)
+{
+	relation->touching = relation->mending = relation->naming = relation->scanned = false;
+	relation->truncate_lsn = 0;
+	relation->chunk = 0;
+	relation->clearing.job = 0;
+	relation->dirty = true;
+	buffer_reset(&relation->resume);
+	return touch_clear(scorer, relation, err) && list_clear(scorer, relation, err);
+}
+
+/*
+ * A reading from the first key on.  What an earlier one has left means nothing to it: its touches are of
+ * commits below any point to come, and every key on its list will be met.
+ */
+static bool
+begin_whole(Scorer *scorer, Relation *relation, Error *err)
+{
+	if (!fill_forget(scorer, relation, err))
+		return false;
+	relation->touching = true;
+	relation->mending = true;
+	relation->naming = relation->items > 0;
+	return true;
+}
 
 bool
 fill_begin(Scorer *scorer, Error *err)
@@ -217,12 +244,26 @@ fill_begin(Scorer *scorer, Error *err)
 	}
 	if (!relation_stored(relation))
 		return true;
+	/* a range of a reading that an unwatch has forgotten meanwhile is no whole one */
+	if (scorer->unit.chunk != 0 && (!relation->touching || relation->backfill != scorer->unit.id))
+		return true;
+	relation->dirty = true;
 	relation->fill = FILL_OPEN;
 	relation->backfill = scorer->unit.id;
-	relation->touching = true;
-	relation->again = false;
-	relation->dirty = true;
-	return lost_begin(scorer, relation, err);
+	relation->begun = scorer->unit.seq;
+	return scorer->unit.chunk != 0 || begin_whole(scorer, relation, err);
+}
+
+/* All of the table has been read, and nothing is left to be read again. */
+static bool
+end_whole(Scorer *scorer, Relation *relation, Error *err)
+{
+	bool done;
+
+	relation->fill = FILL_DONE;
+	if (!lost_end(scorer, relation, &done, err))
+		return false;
+	return !done || fill_forget(scorer, relation, err);
 }
 
 bool
@@ -230,21 +271,25 @@ fill_end(Scorer *scorer, Error *err)
 {
 	Relation *relation = relations_by_oid(&scorer->relations, scorer->unit.oid);
 
-	if (relation == NULL || relation->fill != FILL_OPEN || !scorer->unit.last_chunk)
+	if (relation == NULL || relation->fill != FILL_OPEN || relation->backfill != scorer->unit.id)
 		return true;
 	relation->dirty = true;
-	if (relation->again)
-	{
-		/* some items need a row of a later point: what live changes settle meanwhile still counts */
-		relation->fill = FILL_PENDING;
+	relation->chunk = scorer->unit.chunk + 1;
+	buffer_reset(&relation->resume);
+	buffer_append_slice(&relation->resume, buffer_slice(&scorer->detail));
+	if (!scorer->unit.last_chunk)
 		return true;
-	}
-	relation->fill = FILL_DONE;
-	relation->touching = false;
-	relation->truncate_lsn = 0;
-	return lost_end(scorer, relation, err) && touch_clear(scorer, relation, err);
+	if (!list_settle(scorer, relation, relation->scanned, err))
+		return false;
+	relation->scanned = true;
+	if (relation->listed == 0)
+		return end_whole(scorer, relation, err);
+	/* some items need a row of a later point: what live changes settle meanwhile still counts */
+	relation->fill = FILL_PENDING;
+	return true;
 }
 
+/* What the chunk's rows have filled stays: they were true at their point. */
 bool
 fill_abort(Scorer *scorer, Error *err)
 {

@@ -8,9 +8,15 @@
  *
  *   transaction names a lost publication   lost_publication   GAP wanted, tables in doubt
  *   GAP unit                               lost_told          wanted no more, if it is of the last loss
- *   BACKFILL begin                         lost_begin         this reading began after the loss
+ *   BACKFILL begin                         fill_begin         this reading began after the loss
  *   BACKFILL row                           lost_named         the item is still there
- *   BACKFILL end                           lost_end           items that nobody named went in the gap
+ *   BACKFILL's last end                    lost_end           items that nobody named went unseen
+ *   RESCORE unit                           lost_chunk         .. the next ones, of a large table
+ *
+ * Naming costs nothing where it cannot matter: in a table's first reading every item comes from a row or
+ * from a live change.  Only where items were there at its first BEGIN each row leaves a touch, as live
+ * changes do, and at the end what has none is removed.  Until that is done live changes go on naming
+ * what they bring.
  */
 #include "score/step.h"
 
@@ -113,41 +119,33 @@ lost_any(const Scorer *scorer)
 	return false;
 }
 
-/* ---- tables in doubt ---------------------------------------------------------------------- */
-
-/* Touches from before are of commits below any later point, and would hide what went in the gap. */
-bool
-lost_begin(Scorer *scorer, Relation *relation, Error *err)
-{
-	relation->mending = relation->lost;
-	return !relation->mending || touch_clear(scorer, relation, err);
-}
+/* ---- items that went unseen --------------------------------------------------------------- */
 
 bool
 lost_named(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
-	if (!relation->mending || scorer->touch.found)
+	if (!relation->naming || scorer->touch.found)
 		return true;
 	scorer->touch.key_lsn = 0;
 	return touch_key_lsn(scorer, relation, key, err);
 }
 
-/* The keys that have no touch, each with its length before it. */
+/* Of the next items at most `limit`: the keys that have no touch, each with its length before it. */
 static bool
-unnamed(Scorer *scorer, Relation *relation, Buffer *keys, Error *err)
+unnamed(Scorer *scorer, Relation *relation, uint32_t limit, Buffer *keys, bool *done, Error *err)
 {
-	StoreCursor cursor = {0};
-	bool done = false;
 	Slice key;
 	Slice value;
 
-	for (;;)
+	*done = false;
+	for (uint32_t i = 0; i < limit; i++)
 	{
 		bool named;
 
-		if (!store_item_next(scorer->store, relation->number, &cursor, &key, &value, &done, err))
+		if (!store_item_next(scorer->store, relation->number, &relation->clearing.cursor, &key, &value, done,
+							 err))
 			return false;
-		if (done)
+		if (*done)
 			return true;
 		if (!store_item_get(scorer->store, relation->number | TOUCH_BIT, key, &value, &named, err))
 			return false;
@@ -156,13 +154,14 @@ unnamed(Scorer *scorer, Relation *relation, Buffer *keys, Error *err)
 		buffer_append_u64(keys, key.len);
 		buffer_append_slice(keys, key);
 	}
+	return true;
 }
 
 static bool
-remove_unnamed(Scorer *scorer, Relation *relation, Error *err)
+remove_unnamed(Scorer *scorer, Relation *relation, uint32_t limit, bool *done, Error *err)
 {
 	Buffer keys = {0};
-	bool ok = unnamed(scorer, relation, &keys, err);
+	bool ok = unnamed(scorer, relation, limit, &keys, done, err);
 
 	for (size_t at = 0; ok && at < keys.len;)
 	{
@@ -181,12 +180,57 @@ remove_unnamed(Scorer *scorer, Relation *relation, Error *err)
 	return ok;
 }
 
+/* A table of a few items is done with its END; then there is no job. */
 bool
-lost_end(Scorer *scorer, Relation *relation, Error *err)
+lost_end(Scorer *scorer, Relation *relation, bool *done, Error *err)
 {
+	*done = true;
 	if (!relation->mending)
 		return true;
 	relation->lost = relation->mending = false;
 	relation->dirty = true;
-	return remove_unnamed(scorer, relation, err);
+	if (!relation->naming)
+		return true;
+	relation->clearing.job = relation->backfill | CLEARING_BIT;
+	relation->clearing.chunk = 0;
+	relation->clearing.cursor = (StoreCursor){0};
+	return remove_unnamed(scorer, relation, scorer->part_changes, done, err);
+}
+
+void
+lost_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk)
+{
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+	{
+		const Relation *relation = scorer->relations.list[i];
+
+		if (relation->clearing.job == 0)
+			continue;
+		*job = relation->clearing.job;
+		*chunk = relation->clearing.chunk;
+		return;
+	}
+}
+
+/* One of a job that a new reading has replaced, or one that came already, does nothing. */
+bool
+lost_chunk(Scorer *scorer, Error *err)
+{
+	const Unit *unit = &scorer->unit;
+	bool done;
+
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+	{
+		Relation *relation = scorer->relations.list[i];
+
+		if (relation->clearing.job != unit->id || relation->clearing.chunk != unit->chunk)
+			continue;
+		relation->clearing.chunk++;
+		relation->dirty = true;
+		if (!remove_unnamed(scorer, relation, unit->limit > 0 ? unit->limit : scorer->part_changes, &done,
+							err))
+			return false;
+		return !done || fill_forget(scorer, relation, err);
+	}
+	return true;
 }

@@ -7,7 +7,7 @@
 
 #include "score/pack.h"
 
-#define RELATION_ROW_FORMAT 1
+#define RELATION_ROW_FORMAT 2
 
 /* ---- versions ----------------------------------------------------------------------------- */
 
@@ -236,17 +236,20 @@ enum
 {
 	ROW_WATCHED = 1,
 	ROW_TOUCHING = 2,
-	ROW_AGAIN = 4,
+	ROW_SCANNED = 4,
 	ROW_LOST = 8,
 	ROW_MENDING = 16,
+	ROW_NAMING = 32,
+	ROW_CURSOR = 64,
 };
 
 static void
 relation_pack(const Relation *relation, Buffer *row)
 {
 	uint64_t flags = (relation->watched ? ROW_WATCHED : 0) | (relation->touching ? ROW_TOUCHING : 0) |
-					 (relation->again ? ROW_AGAIN : 0) | (relation->lost ? ROW_LOST : 0) |
-					 (relation->mending ? ROW_MENDING : 0);
+					 (relation->scanned ? ROW_SCANNED : 0) | (relation->lost ? ROW_LOST : 0) |
+					 (relation->mending ? ROW_MENDING : 0) | (relation->naming ? ROW_NAMING : 0) |
+					 (relation->clearing.cursor.started ? ROW_CURSOR : 0);
 
 	pack_number(row, RELATION_ROW_FORMAT);
 	pack_number(row, relation->oid);
@@ -261,6 +264,13 @@ relation_pack(const Relation *relation, Buffer *row)
 	pack_bytes(row, slice_string(relation->map));
 	buffer_append_u64(row, relation->announced != NULL ? relation->announced->fingerprint : 0);
 	pack_bytes(row, slice_string(relation->announced_map));
+	pack_number(row, relation->chunk);
+	pack_number(row, relation->begun);
+	pack_number(row, relation->listed);
+	pack_bytes(row, buffer_slice(&relation->resume));
+	pack_number(row, relation->clearing.job);
+	pack_number(row, relation->clearing.chunk);
+	pack_bytes(row, slice_make(relation->clearing.cursor.bytes, sizeof(relation->clearing.cursor.bytes)));
 }
 
 static char *
@@ -275,9 +285,9 @@ slice_strdup(Slice slice)
 
 typedef struct RelationRow
 {
-	uint32_t format, oid, fill, flags, displaced;
-	uint64_t backfill, current, current_lsn, truncate_lsn, items, announced;
-	Slice map, announced_map;
+	uint32_t format, oid, fill, flags, displaced, chunk, clearing_chunk;
+	uint64_t backfill, current, current_lsn, truncate_lsn, items, announced, begun, listed, clearing_job;
+	Slice map, announced_map, resume, cursor;
 } RelationRow;
 
 static bool
@@ -291,7 +301,12 @@ relation_unpack(Slice value, RelationRow *row)
 		   unpack_u64(&cursor, &row->current) && unpack_u64(&cursor, &row->current_lsn) &&
 		   unpack_u64(&cursor, &row->truncate_lsn) && unpack_u64(&cursor, &row->items) &&
 		   unpack_small(&cursor, UINT32_MAX, &row->displaced) && unpack_bytes(&cursor, &row->map) &&
-		   unpack_u64(&cursor, &row->announced) && unpack_bytes(&cursor, &row->announced_map);
+		   unpack_u64(&cursor, &row->announced) && unpack_bytes(&cursor, &row->announced_map) &&
+		   unpack_small(&cursor, UINT32_MAX, &row->chunk) && unpack_number(&cursor, &row->begun) &&
+		   unpack_number(&cursor, &row->listed) && unpack_bytes(&cursor, &row->resume) &&
+		   unpack_number(&cursor, &row->clearing_job) &&
+		   unpack_small(&cursor, UINT32_MAX, &row->clearing_chunk) && unpack_bytes(&cursor, &row->cursor) &&
+		   row->cursor.len == sizeof(((StoreCursor *) 0)->bytes);
 }
 
 static bool
@@ -305,7 +320,16 @@ relation_restore(Relations *relations, const RelationRow *row, Error *err)
 	relation->backfill = row->backfill;
 	relation->watched = row->flags & ROW_WATCHED;
 	relation->touching = row->flags & ROW_TOUCHING;
-	relation->again = row->flags & ROW_AGAIN;
+	relation->scanned = row->flags & ROW_SCANNED;
+	relation->naming = row->flags & ROW_NAMING;
+	relation->chunk = row->chunk;
+	relation->begun = row->begun;
+	relation->listed = row->listed;
+	buffer_append_slice(&relation->resume, row->resume);
+	relation->clearing.job = row->clearing_job;
+	relation->clearing.chunk = row->clearing_chunk;
+	relation->clearing.cursor.started = row->flags & ROW_CURSOR;
+	memcpy(relation->clearing.cursor.bytes, row->cursor.data, row->cursor.len);
 	relation->lost = row->flags & ROW_LOST;
 	relation->mending = row->flags & ROW_MENDING;
 	relation->truncate_lsn = row->truncate_lsn;
@@ -413,6 +437,7 @@ relations_free(Relations *relations)
 		free(relations->list[i]->map);
 		free(relations->list[i]->announced_map);
 		free(relations->list[i]->rankings);
+		buffer_free(&relations->list[i]->resume);
 		free(relations->list[i]);
 	}
 	free(relations->list);

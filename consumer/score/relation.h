@@ -51,12 +51,24 @@ struct Relation
 	RelationRole role;
 	bool watched; /* ROLE_ITEMS: a watched row names it */
 	RelationFill fill;
-	bool touching;	   /* from the first BEGIN to the last END: live changes leave touches */
+	bool
+		touching; /* from the first BEGIN to the last END, or the end of its clearing: live changes leave touches */
 	uint64_t backfill; /* id of its last BEGIN */
-	bool again;		   /* this backfill cannot complete all items: read the table once more */
+	uint32_t chunk;	   /* the next one to begin */
+	uint64_t begun;	   /* seq of its last BEGIN */
+	Buffer resume;	   /* what its last END said: the next chunk begins after that key */
+	bool scanned;	   /* all ranges have been read; what is listed has not */
+	uint64_t listed;   /* keys whose items only a row of a later point can complete */
 	bool lost;		   /* changes may be missing, until a reading begun from now on has ended (lost.c) */
-	bool mending;	   /* such a reading is under way */
-	Version *current;  /* the newest version used; all images are shown under it */
+	bool mending;	   /* the reading under way began after the last loss */
+	bool naming;	   /* .. and there were items at its first BEGIN: rows leave touches as well */
+	struct
+	{
+		uint64_t job; /* that removes what has not been named; 0 = none */
+		uint32_t chunk;
+		StoreCursor cursor;
+	} clearing;
+	Version *current; /* the newest version used; all images are shown under it */
 	Lsn current_lsn;
 	Lsn truncate_lsn; /* while touching */
 	char *map;		  /* name of the map column, "" = none */

@@ -368,7 +368,7 @@ finish_unit(Scorer *scorer, Error *err)
 		case UNIT_BACKFILL:
 			return finish_backfill(scorer, err);
 		case UNIT_RESCORE:
-			return rescore_chunk(scorer, err);
+			return scorer->unit.id & CLEARING_BIT ? lost_chunk(scorer, err) : rescore_chunk(scorer, err);
 		case UNIT_CONFIG:
 			/* what ends here is told as of the unit's only change */
 			scorer->change = 1;
@@ -448,8 +448,46 @@ table_state(ScorerTable *table, const Relation *relation)
 	table->oid = relation != NULL ? relation->oid : 0;
 	table->backfill = relation != NULL ? relation->backfill : 0;
 	table->state = relation != NULL ? (int) relation->fill : FILL_PENDING;
+	table->clearing = relation != NULL && relation->clearing.job != 0;
 	table->items = relation != NULL ? relation->items : 0;
 	table->lost = relation != NULL && relation->lost;
+}
+
+bool
+scorer_fill(Scorer *scorer, uint32_t oid, uint64_t keys_max, ScorerFill *fill, Error *err)
+{
+	const Relation *relation = relations_by_oid(&scorer->relations, oid);
+	bool resumes;
+
+	fill->id = 0;
+	fill->chunk = 0;
+	fill->open = fill->scanned = false;
+	fill->listed = 0;
+	buffer_reset(&fill->resume);
+	buffer_reset(&fill->keys);
+	if (relation == NULL)
+		return true;
+	fill->open = relation->fill == FILL_OPEN;
+	fill->open_id = relation->backfill;
+	fill->open_chunk = relation->chunk;
+	/* what has been read counts only if nothing was lost since it began */
+	resumes = relation->touching && relation->clearing.job == 0 && relation->resume.len > 0 &&
+			  (!relation->lost || relation->mending);
+	if (!resumes)
+		return true;
+	fill->id = relation->backfill;
+	fill->chunk = relation->chunk;
+	fill->scanned = relation->scanned;
+	fill->listed = relation->listed;
+	buffer_append_slice(&fill->resume, buffer_slice(&relation->resume));
+	return !fill->scanned || fill->listed > keys_max || list_keys(scorer, relation, &fill->keys, err);
+}
+
+void
+scorer_fill_free(ScorerFill *fill)
+{
+	buffer_free(&fill->resume);
+	buffer_free(&fill->keys);
 }
 
 /* The config tables first: what they say decides what else is needed. */
@@ -485,6 +523,8 @@ scorer_wants(Scorer *scorer, ScorerWants *wants)
 	const Relation *ranking = relations_by_role(&scorer->relations, ROLE_RANKINGS);
 
 	rescore_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
+	if (wants->rescore_job == 0)
+		lost_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
 	wants->gap = scorer->lost;
 	wants->backfill =
 		watched == NULL || watched->fill == FILL_PENDING || ranking == NULL || ranking->fill == FILL_PENDING;

@@ -70,10 +70,28 @@ typedef struct ScorerTable
 	uint32_t oid;
 	uint64_t backfill; /* id of its last BEGIN */
 	int state;		   /* 0 pending, 1 open, 2 filled */
+	bool clearing;	   /* filled, and what the reading did not find is being removed */
 	bool lost;		   /* changes may be missing: to be read again once its publications are usable */
 	uint64_t items;
 } ScorerTable;
 extern int scorer_tables(Scorer *scorer, ScorerTable *tables, int max);
+
+/* How far the backfill of a table has come: what a reader needs to go on with it. */
+typedef struct ScorerFill
+{
+	uint64_t id;	 /* of the backfill to go on with; 0: a new one */
+	uint32_t chunk;	 /* of that: the next one */
+	Buffer resume;	 /* of that: the detail of its last END */
+	bool scanned;	 /* of that: all ranges are read, only listed keys are not */
+	uint64_t listed; /* keys whose items need a row of a later point */
+	Buffer keys;	 /* these, when scanned and not more than asked for: length and key, each */
+	bool open;		 /* a chunk was begun and neither ended nor aborted, or the next one not begun */
+	uint64_t open_id;
+	uint32_t open_chunk;
+} ScorerFill;
+/* fill's buffers are used again. */
+extern bool scorer_fill(Scorer *scorer, uint32_t oid, uint64_t keys_max, ScorerFill *fill, Error *err);
+extern void scorer_fill_free(ScorerFill *fill);
 
 typedef struct ScorerCounters
 {

@@ -305,7 +305,7 @@ wait_item(Scorer *scorer, Relation *relation, Slice key, Error *err)
 	Slice image = buffer_slice(&scorer->image.bytes);
 
 	withdraw(scorer, relation, key);
-	if (!relation->touching)
+	if (!relation->touching || relation->fill == FILL_DONE)
 	{
 		emit_quarantine(scorer, relation, key, relation->current->columns[scorer->image.unknown].name,
 						slice_string("incomplete"), image);

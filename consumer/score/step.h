@@ -7,6 +7,7 @@
  *   fill.c      rows of a backfill, touches     rescore.c   jobs
  *   show.c      an item's image becomes output      config.c    watched and ranking rows, what they cause
  *   emit.c      the record, its dictionary         lost.c      publications lost, tables in doubt
+ *   list.c      keys that have to be read again
  *
  * A function returns false on an error of the store (err is set), or on malformed bytes: then
  * `malformed` is set, err is not, and scorer.c ends the unit with a quarantine entry and a gap.
@@ -25,6 +26,11 @@
 #define TOUCH_BIT UINT32_C(0x80000000)
 /* And with this one: items whose key another has taken already (change.c). */
 #define DISPLACED_BIT UINT32_C(0x40000000)
+
+/* And with this one: keys whose items only a row of a later point can complete (list.c). */
+#define LISTED_BIT UINT32_C(0x20000000)
+/* Of a job's id: it clears what no reading has named (lost.c); the rest is the backfill's id. */
+#define CLEARING_BIT (UINT64_C(1) << 63)
 
 /* Rescoring that is under way: at most one per relation. */
 typedef struct Job
@@ -168,6 +174,8 @@ extern bool fill_begin(Scorer *scorer, Error *err);
 extern bool fill_row(Scorer *scorer, Slice body, Error *err);
 extern bool fill_end(Scorer *scorer, Error *err);
 extern bool fill_abort(Scorer *scorer, Error *err);
+/* The relation's items are cleared: so is all that a reading of it has left. */
+extern bool fill_forget(Scorer *scorer, Relation *relation, Error *err);
 /* Live changes, while a table is read (relation->touching). */
 extern bool touch_key(Scorer *scorer, Relation *relation, Slice key, Error *err);
 extern bool touch_columns(Scorer *scorer, Relation *relation, Slice key, Error *err);
@@ -180,10 +188,21 @@ extern bool lost_load(Scorer *scorer, Error *err);
 extern bool lost_publication(Scorer *scorer, Slice name, Error *err);
 extern bool lost_told(Scorer *scorer, Error *err);
 extern bool lost_any(const Scorer *scorer); /* some table is in doubt */
-extern bool lost_begin(Scorer *scorer, Relation *relation, Error *err);
 /* A row that was merged: scorer->touch is what was read of its key. */
 extern bool lost_named(Scorer *scorer, Relation *relation, Slice key, Error *err);
-extern bool lost_end(Scorer *scorer, Relation *relation, Error *err);
+/* All of the table has been read. *done: and what nobody has named is removed; else a job goes on with it. */
+extern bool lost_end(Scorer *scorer, Relation *relation, bool *done, Error *err);
+extern bool lost_chunk(Scorer *scorer, Error *err); /* of such a job: a RESCORE unit with CLEARING_BIT */
+extern void lost_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk);
+
+/* ---- list.c ------------------------------------------------------------------------------- */
+
+/* A live key change left this item incomplete. */
+extern bool list_add(Scorer *scorer, Relation *relation, Slice key, Error *err);
+/* At a last END: what is complete or gone leaves the list; after a round of it, all that the round has read. */
+extern bool list_settle(Scorer *scorer, Relation *relation, bool round, Error *err);
+extern bool list_clear(Scorer *scorer, Relation *relation, Error *err);
+extern bool list_keys(Scorer *scorer, const Relation *relation, Buffer *keys, Error *err);
 
 /* ---- rescore.c ---------------------------------------------------------------------------- */
 

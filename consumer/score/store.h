@@ -17,7 +17,7 @@
 
 typedef struct Store Store;
 
-#define STORE_FORMAT 1 /* of what stands in the file; a store of another format is refused */
+#define STORE_FORMAT 2 /* of what stands in the file; a store of another format is refused */
 
 typedef struct StoreSettings
 {

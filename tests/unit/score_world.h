@@ -616,17 +616,22 @@ t_commit(World *world)
 
 /* ---- other units ---------------------------------------------------------------------------- */
 
+/* A step of one chunk; detail: what an END says, NULL = nothing. */
 static inline void
-u_backfill(World *world, const Table *table, BackfillStep step, Lsn point)
+u_chunk(World *world, const Table *table, BackfillStep step, uint32_t chunk, bool last, Lsn point,
+		const char *detail)
 {
 	KeptUnit *kept = world_unit(world, UNIT_BACKFILL);
 	Buffer entry = {0};
 
 	kept->unit.step = step;
 	kept->unit.id = 1;
+	kept->unit.chunk = chunk;
 	kept->unit.oid = table->oid;
 	kept->unit.point = point;
-	kept->unit.last_chunk = step == BACKFILL_END;
+	kept->unit.last_chunk = last;
+	if (detail != NULL)
+		add_part(kept, PART_DETAIL, slice_string(detail));
 	if (step == BACKFILL_BEGIN)
 	{
 		w_bytes(&entry, ENTRY_RELATION, buffer_slice(&table->body));
@@ -634,6 +639,13 @@ u_backfill(World *world, const Table *table, BackfillStep step, Lsn point)
 	}
 	buffer_free(&entry);
 	world_play(world, kept);
+}
+
+/* The whole table as one chunk. */
+static inline void
+u_backfill(World *world, const Table *table, BackfillStep step, Lsn point)
+{
+	u_chunk(world, table, step, 0, step == BACKFILL_END, point, NULL);
 }
 
 static inline void

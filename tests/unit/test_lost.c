@@ -173,14 +173,124 @@ a_ranking_row_that_went_in_the_gap_ends_its_ranking(void **state)
 	world_free(world);
 }
 
+/* Whatever it was that hid it from us: also where nothing is known to be lost. */
 static void
-an_ordinary_reading_removes_nothing(void **state)
+any_reading_removes_what_it_did_not_find(void **state)
 {
 	static const char *const items[] = {"id=1 price=5 title='a' att={}", NULL};
 	World *world = filled_world();
 
-	read_again(world, &world->item, items);
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	t_update(world, "id=3 price=7 title='c' att={}");
+	t_commit(world);
+	u_rows(world, &world->item, world->lsn + 1, items);
+	world_hide(world);
+	kill_and_reopen(world);
+	u_backfill(world, &world->item, BACKFILL_END, 0);
+	assert_shown(world, "1.0 change 3 (2) delete\n1.1 remove 3 (2)\n");
+	/* and each of its ranges counts, the first as well as the last */
+	u_chunk(world, &world->item, BACKFILL_BEGIN, 0, false, 0, NULL);
+	u_rows(world, &world->item, world->lsn + 1, items);
+	u_chunk(world, &world->item, BACKFILL_END, 0, false, 0, "one");
+	kill_and_reopen(world);
+	u_chunk(world, &world->item, BACKFILL_BEGIN, 1, false, 0, "one");
 	assert_shown(world, "");
+	u_chunk(world, &world->item, BACKFILL_END, 1, true, 0, "end");
+	assert_shown(world, "1.0 change 3 (3) delete\n1.1 remove 3 (3)\n");
+	world_free(world);
+}
+
+/* A loss in the middle: ranges read before it prove nothing, so nothing is removed and the doubt stays. */
+static void
+a_loss_between_two_ranges_leaves_the_table_in_doubt(void **state)
+{
+	static const char *const items[] = {"id=1 price=5 title='a' att={}", NULL};
+	World *world = filled_world();
+	ScorerFill fill = {0};
+	Error err = {0};
+
+	u_chunk(world, &world->item, BACKFILL_BEGIN, 0, false, 0, NULL);
+	u_rows(world, &world->item, world->lsn + 1, items);
+	u_chunk(world, &world->item, BACKFILL_END, 0, false, 0, "one");
+	lose(world, "walrank");
+	must(scorer_fill(world->scorer, world->item.oid, 10, &fill, &err), &err);
+	assert_int_equal(fill.id, 0);
+	world_hide(world);
+	/* whoever reads did not know of it yet */
+	u_chunk(world, &world->item, BACKFILL_BEGIN, 1, false, 0, "one");
+	u_chunk(world, &world->item, BACKFILL_END, 1, true, 0, "end");
+	assert_shown(world, "");
+	assert_int_equal(in_doubt(world), 3);
+	scorer_fill_free(&fill);
+	world_free(world);
+}
+
+static int
+removals(World *world)
+{
+	int n = 0;
+
+	for (const char *at = world_text(world); (at = strstr(at, "delete")) != NULL; at++)
+		n++;
+	return n;
+}
+
+/* 40 items, of which the reading finds the even ones; pieces of 8: END and four more units. */
+static void
+a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming(void **state)
+{
+	World *world = world_create(8);
+	char text[64];
+	ScorerTable tables[8];
+	ScorerWants wants;
+	int removed;
+	int chunks = 0;
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_ranking(world, OP_INSERT, "r", "public.item", BY_PRICE, true, 1);
+	for (int i = 0; i < 40; i++)
+	{
+		snprintf(text, sizeof(text), "id=%d price=5 title='a' att={}", i);
+		t_insert(world, text);
+	}
+	t_commit(world);
+	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	for (int i = 0; i < 40; i += 2)
+	{
+		snprintf(text, sizeof(text), "id=%d price=5 title='a' att={}", i);
+		u_row(world, world->lsn + 1, text);
+	}
+	world_hide(world);
+	u_backfill(world, &world->item, BACKFILL_END, 0);
+	removed = removals(world);
+	assert_in_range(removed, 1, 8);
+	/* one that comes now is no item of before */
+	t_insert(world, "id=100 price=5 title='a' att={}");
+	t_update(world, "id=101 price=~ title=~ att={}");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "quarantine (101)"));
+	world_hide(world);
+	for (;; chunks++)
+	{
+		kill_and_reopen(world);
+		scorer_tables(world->scorer, tables, 8);
+		scorer_wants(world->scorer, &wants);
+		assert_int_equal(tables[2].clearing, wants.rescore_job != 0);
+		if (wants.rescore_job == 0)
+			break;
+		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
+		/* the same once more does nothing */
+		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
+		removed += removals(world);
+		world_hide(world);
+	}
+	assert_in_range(chunks, 4, 6);
+	assert_int_equal(removed, 20);
+	assert_int_equal(tables[2].items, 22);
+	assert_int_equal(tables[2].state, 2);
+	/* nothing is left of it */
+	t_update(world, "id=0 price=6 title='a' att={}");
+	t_commit(world);
 	world_free(world);
 }
 
@@ -192,7 +302,9 @@ main(void)
 		cmocka_unit_test(tables_are_in_doubt_until_a_reading_begun_later_has_ended),
 		cmocka_unit_test(items_that_went_in_the_gap_are_removed_at_its_end),
 		cmocka_unit_test(a_ranking_row_that_went_in_the_gap_ends_its_ranking),
-		cmocka_unit_test(an_ordinary_reading_removes_nothing),
+		cmocka_unit_test(any_reading_removes_what_it_did_not_find),
+		cmocka_unit_test(a_loss_between_two_ranges_leaves_the_table_in_doubt),
+		cmocka_unit_test(a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -685,6 +685,8 @@ an_altered_table_keeps_what_its_changes_do_not_carry(void **state)
 {
 	static const char *const moved[] = {"*id:i", "brand:t", "title:t", "att:j", "price:i", NULL};
 	static const char *const retyped[] = {"*id:i", "price:i", "title:j", "att:j", NULL};
+	static const char *const rows[] = {"id=1 price=5 title='a' att.k=1", "id=2 price=6 title='b' att.k=2",
+									   NULL};
 	World *world = ranked_world(BY_PRICE);
 	Table now = table_make(100, "public", "item", moved);
 	Table other = table_make(100, "public", "item", retyped);
@@ -694,6 +696,7 @@ an_altered_table_keeps_what_its_changes_do_not_carry(void **state)
 	t_insert(world, "id=2 price=6 title='b' att.k=2");
 	t_commit(world);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	u_rows(world, &world->item, world->lsn + 1, rows);
 	u_backfill(world, &world->item, BACKFILL_END, 0);
 	world_hide(world);
 	t_change_full(world, &now, OP_UPDATE, "id=1 brand='x' title=~ att=~ price=7", NULL, 0);
@@ -777,6 +780,8 @@ the_dictionary_is_the_one_before_the_record(void **state)
 static void
 an_unchanged_table_read_again_tells_nothing(void **state)
 {
+	static const char *const again[] = {"id=1 price=5 title='a' att.k=1", "id=2 price=6 title='b' att={}",
+										NULL};
 	World *world = ranked_world(BY_PRICE);
 	ScorerWants wants;
 	ScorerTable tables[8];
@@ -797,7 +802,9 @@ an_unchanged_table_read_again_tells_nothing(void **state)
 	scorer_tables(world->scorer, tables, 8);
 	assert_int_equal(tables[2].state, 0);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
+	u_rows(world, &world->item, world->lsn + 1, again);
 	u_backfill(world, &world->item, BACKFILL_END, 0);
+	assert_shown(world, "");
 	scorer_tables(world->scorer, tables, 8);
 	assert_int_equal(tables[2].state, 2);
 	assert_int_equal(tables[2].items, 2);
