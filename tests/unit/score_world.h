@@ -328,7 +328,7 @@ static inline void
 world_store(World *world)
 {
 	Error err = {0};
-	StoreHeader header = {.format = 1, .engine = SCORER_ENGINE, .libm = rules_libm_fingerprint()};
+	StoreHeader header = {.format = STORE_FORMAT, .engine = SCORER_ENGINE, .libm = rules_libm_fingerprint()};
 	StoreSettings settings = world_settings(world);
 
 	snprintf(world->path, sizeof(world->path), "/tmp/walrank_scorer_XXXXXX");
