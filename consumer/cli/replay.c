@@ -81,6 +81,7 @@ replay(const Cli *cli, const Config *config, const char *name, const char *from,
 	const SinkConfig *sink = find_sink(config, name, err);
 	JournalIdentity identity;
 	State state = {.dirfd = -1, .lockfd = -1, .journal_dirfd = -1, .store_dirfd = -1, .feed_dirfd = -1};
+	SinkHistory history;
 	bool found;
 	uint64_t seq = 0;
 	bool ok;
@@ -90,10 +91,11 @@ replay(const Cli *cli, const Config *config, const char *name, const char *from,
 	ok = journal_identity_read(state.journal_dirfd, &identity, &found, err);
 	if (ok && !found)
 		ok = error_set(err, ERR_CONFIG, "\"%s\" holds no journal", config->state.directory);
+	history = sink_history(&identity);
 	ok = ok && parse_from(from, state.feed_dirfd, &seq, err);
 	if (ok && !cli->dry_run)
-		ok =
-			sink_replay(sink, &identity.stream_id, config->state.directory, NULL, state.feed_dirfd, seq, err);
+		ok = sink_replay(sink, &history, config->state.directory, (SinkSource){NULL, state.feed_dirfd}, seq,
+						 err);
 	if (ok)
 		cli_print("sink \"%s\" %s before unit %" PRIu64 "\n", name, cli->dry_run ? "would stand" : "stands",
 				  seq);

@@ -123,8 +123,13 @@ write_record(NdjsonWriter *writer, const FeedReader *reader, RecordReader *recor
 {
 	RecordEntry entry;
 	bool done = false;
+	bool fill;
 
 	buffer_reset(lines);
+	if (!record_fill(record, &fill, &entry, err))
+		return false;
+	if (fill)
+		return true; /* repeats what was told, for one sink alone */
 	while (record_next(record, &entry, &done, err) && !done)
 	{
 		size_t before = lines->len;

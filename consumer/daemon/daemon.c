@@ -272,17 +272,18 @@ reload(void *context, Buffer *answer, Error *err)
 static bool
 start(Daemon *daemon, Error *err)
 {
+	const SinkHistory history = sink_history(journal_identity(daemon->state.journal));
 	SessionContext context;
 
 	config_source_settings(daemon->config, &daemon->settings);
-	daemon->parts = (HousekeepingParts){
-		.state = &daemon->state,
-		.config = daemon->config,
-		.settings = &daemon->settings,
-		.sinks = sinkset_create(daemon->state.feed, &journal_identity(daemon->state.journal)->stream_id,
-								daemon->config->state.directory, daemon->state.dirfd),
-		.failed = thread_failed,
-		.context = daemon};
+	daemon->parts =
+		(HousekeepingParts){.state = &daemon->state,
+							.config = daemon->config,
+							.settings = &daemon->settings,
+							.sinks = sinkset_create(daemon->state.feed, &history,
+													daemon->config->state.directory, daemon->state.dirfd),
+							.failed = thread_failed,
+							.context = daemon};
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
 	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
 	context = (SessionContext){.settings = &daemon->settings,

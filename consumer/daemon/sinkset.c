@@ -29,7 +29,7 @@ typedef struct Slot
 struct SinkSet
 {
 	Feed *feed;
-	StreamId stream_id;
+	SinkHistory history;
 	char *state_dir;
 	int state_dirfd;
 	pthread_mutex_t changing;
@@ -95,12 +95,12 @@ sinkset_set_paused(int state_dirfd, const char *sink, const SinkPosition *positi
 /* ---- slots ------------------------------------------------------------------------------------------ */
 
 SinkSet *
-sinkset_create(Feed *feed, const StreamId *stream_id, const char *state_dir, int state_dirfd)
+sinkset_create(Feed *feed, const SinkHistory *history, const char *state_dir, int state_dirfd)
 {
 	SinkSet *set = xcalloc(1, sizeof(*set));
 
 	set->feed = feed;
-	set->stream_id = *stream_id;
+	set->history = *history;
 	set->state_dir = xstrdup(state_dir);
 	set->state_dirfd = state_dirfd;
 	pthread_mutex_init(&set->changing, NULL);
@@ -172,7 +172,7 @@ slot_start(SinkSet *set, Slot *slot, Error *err)
 {
 	SinkRunner *runner;
 
-	if (!sink_runner_start(&slot->config, set->feed, &set->stream_id, set->state_dir, &runner, err))
+	if (!sink_runner_start(&slot->config, set->feed, &set->history, set->state_dir, &runner, err))
 	{
 		error_wrap(err, "sink \"%s\"", slot->config.name);
 		pthread_mutex_lock(&set->lock);
@@ -236,7 +236,7 @@ try_config(const SinkSet *set, const SinkConfig *config, Error *err)
 {
 	Sink *sink;
 
-	if (!config->type->create(config->name, config->options, &set->stream_id, set->state_dir, &sink, err))
+	if (!config->type->create(config->name, config->options, &set->history, set->state_dir, &sink, err))
 		return error_wrap(err, "sink \"%s\"", config->name);
 	config->type->destroy(sink);
 	return true;

@@ -21,7 +21,9 @@ typedef struct SinkView
 	SinkStatus status; /* of a paused one: where it stood */
 } SinkView;
 
-extern SinkSet *sinkset_create(Feed *feed, const StreamId *stream_id, const char *state_dir, int state_dirfd);
+/* What history points to is borrowed. */
+extern SinkSet *sinkset_create(Feed *feed, const SinkHistory *history, const char *state_dir,
+							   int state_dirfd);
 /* Whether every sink of config could be made; touches nothing. */
 extern bool sinkset_check(SinkSet *set, const Config *config, Error *err);
 /*

@@ -16,8 +16,16 @@ typedef struct Version
 	struct Version *older;
 } Version;
 
+typedef struct Fill
+{
+	char sink[RECORD_SINK_BYTES_MAX + 1];
+	uint64_t from;
+} Fill;
+
 struct Dictionary
 {
+	Fill *fills;
+	uint32_t nfills;
 	Version **relations; /* by number */
 	FeedRanking **rankings;
 	uint32_t nrelations;
@@ -60,6 +68,7 @@ dictionary_destroy(Dictionary *dictionary)
 		versions_free(dictionary->relations[i]);
 	for (uint32_t i = 0; i < dictionary->nrankings; i++)
 		ranking_free(dictionary->rankings[i]);
+	free(dictionary->fills);
 	free(dictionary->relations);
 	free(dictionary->rankings);
 	free(dictionary);
@@ -229,7 +238,46 @@ dictionary_ranking(const Dictionary *dictionary, uint32_t number)
 	return number < dictionary->nrankings ? dictionary->rankings[number] : NULL;
 }
 
-/* ---- both ------------------------------------------------------------------------------------- */
+/* ---- fills ------------------------------------------------------------------------------------ */
+
+static Fill *
+find_fill(const Dictionary *dictionary, Slice sink)
+{
+	for (uint32_t i = 0; i < dictionary->nfills; i++)
+		if (slice_equal(slice_string(dictionary->fills[i].sink), sink))
+			return &dictionary->fills[i];
+	return NULL;
+}
+
+static bool
+take_fill(Dictionary *dictionary, const RecordEntry *entry, Error *err)
+{
+	const Slice sink = entry->fill.sink;
+	Fill *fill = find_fill(dictionary, sink);
+
+	if (fill == NULL)
+	{
+		if (sink.len == 0 || memchr(sink.data, '\0', sink.len) != NULL ||
+			dictionary->nfills >= DICTIONARY_FILLS_MAX)
+			return error_set(err, ERR_DATA, "malformed fill of a sink");
+		dictionary->fills = xrealloc(dictionary->fills, (dictionary->nfills + 1) * sizeof(Fill));
+		fill = &dictionary->fills[dictionary->nfills++];
+		memset(fill, 0, sizeof(*fill));
+		memcpy(fill->sink, sink.data, sink.len);
+	}
+	fill->from = entry->fill.from;
+	return true;
+}
+
+uint64_t
+dictionary_fill(const Dictionary *dictionary, Slice sink)
+{
+	const Fill *fill = find_fill(dictionary, sink);
+
+	return fill != NULL ? fill->from : 0;
+}
+
+/* ---- all ------------------------------------------------------------------------------------ */
 
 bool
 dictionary_take(Dictionary *dictionary, const RecordEntry *entry, Error *err)
@@ -238,6 +286,8 @@ dictionary_take(Dictionary *dictionary, const RecordEntry *entry, Error *err)
 		return take_relation(dictionary, &entry->relation_def, err);
 	if (entry->kind == RECORD_RANKING)
 		return take_ranking(dictionary, &entry->ranking_def, err);
+	if (entry->kind == RECORD_FILL)
+		return take_fill(dictionary, entry, err);
 	return true;
 }
 

@@ -379,6 +379,12 @@ feed_ranking(const FeedReader *reader, uint32_t number)
 	return dictionary_ranking(reader->dictionary, number);
 }
 
+uint64_t
+feed_fill(const FeedReader *reader, const char *sink)
+{
+	return dictionary_fill(reader->dictionary, slice_string(sink));
+}
+
 /* ---- verify ----------------------------------------------------------------------------------- */
 
 typedef struct Verify

@@ -91,6 +91,8 @@ extern const FeedRelation *feed_relation(const FeedReader *reader, uint32_t numb
  * transaction), of which feed_relation() knows the newest; the last few versions stay. NULL when unknown. */
 extern const FeedRelation *feed_relation_version(const FeedReader *reader, uint32_t number,
 												 uint64_t fingerprint);
+/* The unit that began the newest fill of a sink, as far as the reader has come; 0 = none. */
+extern uint64_t feed_fill(const FeedReader *reader, const char *sink);
 extern const FeedRanking *feed_ranking(const FeedReader *reader, uint32_t number);
 
 /* Reads and checks every record; the daemon must be stopped. False on the first bad one, named in err and report. */

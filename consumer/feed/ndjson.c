@@ -669,8 +669,10 @@ typedef bool (*LineWriter)(NdjsonWriter *, Buffer *, const FeedReader *, const R
 
 /* By RecordKind; what is no output has none. */
 static const LineWriter line_writers[] = {
-	[RECORD_CHANGE] = write_change,		[RECORD_SCORE] = write_score, [RECORD_REMOVE] = write_remove,
-	[RECORD_TRUNCATE] = write_truncate, [RECORD_GAP] = write_gap,	  [RECORD_QUARANTINE] = NULL,
+	[RECORD_CHANGE] = write_change, [RECORD_SCORE] = write_score,
+	[RECORD_REMOVE] = write_remove, [RECORD_TRUNCATE] = write_truncate,
+	[RECORD_GAP] = write_gap,		[RECORD_QUARANTINE] = NULL,
+	[RECORD_FILL] = NULL,			[RECORD_FILLED] = NULL,
 };
 
 bool
@@ -679,7 +681,7 @@ ndjson_write(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const 
 {
 	const size_t start = out->len;
 
-	if ((unsigned) entry->kind > RECORD_QUARANTINE)
+	if ((unsigned) entry->kind > RECORD_FILLED)
 		return error_set(err, ERR_DATA, "unknown kind of feed entry: %d", (int) entry->kind);
 	if (line_writers[entry->kind] == NULL ||
 		line_writers[entry->kind](writer, out, reader, header, entry, err))

@@ -178,6 +178,11 @@ record_entry(Buffer *out, const RecordEntry *entry)
 			pack_bytes(out, entry->quarantine.reason);
 			buffer_append_u64(out, entry->quarantine.digest);
 			break;
+		case RECORD_FILL:
+		case RECORD_FILLED:
+			buffer_append_u64(out, entry->fill.from);
+			pack_bytes(out, entry->fill.sink);
+			break;
 	}
 }
 
@@ -258,6 +263,10 @@ unpack_body(WireCursor *cursor, RecordEntry *entry)
 			return unpack_bytes(cursor, &entry->quarantine.attribute) &&
 				   unpack_bytes(cursor, &entry->quarantine.reason) &&
 				   unpack_u64(cursor, &entry->quarantine.digest);
+		case RECORD_FILL:
+		case RECORD_FILLED:
+			return unpack_u64(cursor, &entry->fill.from) && unpack_bytes(cursor, &entry->fill.sink) &&
+				   entry->fill.sink.len <= RECORD_SINK_BYTES_MAX;
 	}
 	return false;
 }
@@ -272,7 +281,7 @@ record_next(RecordReader *reader, RecordEntry *entry, bool *done, Error *err)
 	if (*done)
 		return true;
 	memset(entry, 0, sizeof(*entry));
-	if (unpack_byte(cursor, RECORD_QUARANTINE, &kind) && kind >= RECORD_RELATION &&
+	if (unpack_byte(cursor, RECORD_FILLED, &kind) && kind >= RECORD_RELATION &&
 		unpack_small(cursor, UINT32_MAX, &entry->change) && unpack_small(cursor, UINT32_MAX, &entry->out) &&
 		unpack_small(cursor, UINT32_MAX, &entry->relation) && unpack_bytes(cursor, &entry->key))
 	{
@@ -282,4 +291,16 @@ record_next(RecordReader *reader, RecordEntry *entry, bool *done, Error *err)
 	}
 	return error_set(err, ERR_DATA, "feed record of unit %llu is malformed",
 					 (unsigned long long) reader->header.seq);
+}
+
+bool
+record_fill(const RecordReader *reader, bool *fill, RecordEntry *entry, Error *err)
+{
+	RecordReader ahead = *reader;
+	bool done;
+
+	if (!record_next(&ahead, entry, &done, err))
+		return false;
+	*fill = !done && entry->kind == RECORD_FILL;
+	return true;
 }

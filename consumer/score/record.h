@@ -42,7 +42,14 @@ typedef enum
 	RECORD_GAP = 7,		 /* something was not delivered; change 1, out 0 */
 	/* No output. */
 	RECORD_QUARANTINE = 8,
+	/* First in each record of a fill (R13): its outputs repeat what was last emitted, for this sink alone. Also in a
+	 * dictionary: the newest fill of each sink. */
+	RECORD_FILL = 9,
+	/* Last in the record that completes a fill; with an empty name: the first backfill of all tables has ended. */
+	RECORD_FILLED = 10,
 } RecordKind;
+
+#define RECORD_SINK_BYTES_MAX 64 /* of a sink's name */
 
 /* A relation as the records name it. The descriptor is the Relation message (wire_relation reads it). */
 typedef struct RecordRelation
@@ -100,6 +107,11 @@ typedef struct RecordEntry
 			Slice reason;	 /* "incomplete", "division by zero", ... */
 			uint64_t digest; /* of the offending bytes */
 		} quarantine;
+		struct /* RECORD_FILL, RECORD_FILLED */
+		{
+			Slice sink;
+			uint64_t from; /* the unit that began the fill; 0 when the name is empty */
+		} fill;
 	};
 } RecordEntry;
 
@@ -120,6 +132,16 @@ extern bool record_open(Slice bytes, RecordReader *reader, Error *err);
 /* *done is set after the last entry. */
 extern bool record_next(RecordReader *reader, RecordEntry *entry, bool *done, Error *err);
 
+/* Counted by total and outputs of the header; what sinks and subscribers are given. */
+static inline bool
+record_is_output(RecordKind kind)
+{
+	return kind >= RECORD_CHANGE && kind <= RECORD_GAP;
+}
+
+/* The sink whose fill this record belongs to: *fill is true, and all others take nothing from it. */
+extern bool record_fill(const RecordReader *reader, bool *fill, RecordEntry *entry, Error *err);
+
 /* Whether attribute i of the image of a RECORD_CHANGE changed; only when changed_known. */
 static inline bool
 record_changed(const RecordEntry *entry, uint32_t i)
@@ -127,6 +149,6 @@ record_changed(const RecordEntry *entry, uint32_t i)
 	return i / 8 < entry->row.changed.len && (entry->row.changed.data[i / 8] >> i % 8 & 1);
 }
 
-/* A segment's dictionary: entries RECORD_RELATION and RECORD_RANKING, nothing else; same encoding, a header of kind UNIT_NONE. */
+/* A segment's dictionary: entries RECORD_RELATION, RECORD_RANKING and RECORD_FILL, nothing else; same encoding, a header of kind UNIT_NONE. */
 
 #endif /* WALRANK_RECORD_H */

@@ -35,7 +35,8 @@ static const char schema_sql[] =
 	" sink_id text PRIMARY KEY, stream_id uuid NOT NULL, owner_epoch bigint NOT NULL,"
 	" seq bigint NOT NULL, part int NOT NULL, end_lsn pg_lsn NOT NULL,"
 	" applied bigint NOT NULL, filtered bigint NOT NULL, parked bigint NOT NULL, quarantined bigint NOT NULL,"
-	" total_start bigint NOT NULL, commit_time timestamptz) WITH (fillfactor = 50);"
+	" total_start bigint NOT NULL, commit_time timestamptz, phase int NOT NULL DEFAULT 0) WITH (fillfactor = "
+	"50);"
 	"CREATE TABLE IF NOT EXISTS walrank_out.quarantine ("
 	" sink_id text, stream_id uuid, seq bigint, change bigint, out int,"
 	" reason text NOT NULL, record text NOT NULL, at timestamptz NOT NULL DEFAULT now(),"
@@ -61,7 +62,7 @@ has_schema(Sink *sink, bool *has, Error *err)
 
 #define CHECKPOINT_COLUMNS                                                                                   \
 	"stream_id, owner_epoch, seq, part, end_lsn, applied, filtered, parked, quarantined, total_start,"       \
-	" (EXTRACT(epoch FROM commit_time) * 1000000)::bigint"
+	" (EXTRACT(epoch FROM commit_time) * 1000000)::bigint, phase"
 
 static uint64_t
 number_at(const PGresult *result, int column)
@@ -84,6 +85,7 @@ read_position(const PGresult *result, SinkPosition *position)
 	position->quarantined = number_at(result, 8);
 	position->total_start = number_at(result, 9);
 	position->commit_time_us = strtoll(PQgetvalue(result, 0, 10), NULL, 10);
+	position->phase = (SinkPhase) number_at(result, 11);
 }
 
 static bool
@@ -122,9 +124,9 @@ fence(Sink *sink, SinkPosition *position, bool *found, Error *err)
 	return true;
 }
 
-/* K1: without a checkpoint, every score table must be empty. */
+/* Whether every score table is empty; if not, *why tells of one that is not. */
 static bool
-check_empty(Sink *sink, Error *err)
+look_into_tables(Sink *sink, bool *empty, Error *why, Error *err)
 {
 	PGresult *tables = pg_query(sink,
 								"SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p')"
@@ -133,7 +135,8 @@ check_empty(Sink *sink, Error *err)
 								0, NULL, "could not list the score tables", err);
 	bool ok = tables != NULL;
 
-	for (int i = 0; ok && i < PQntuples(tables); i++)
+	*empty = true;
+	for (int i = 0; ok && *empty && i < PQntuples(tables); i++)
 	{
 		Buffer sql = {0};
 		PGresult *row;
@@ -145,13 +148,12 @@ check_empty(Sink *sink, Error *err)
 		ok = row != NULL;
 		if (ok && PQntuples(row) > 0)
 		{
-			ok = error_set(err, ERR_REFUSE,
-						   "table walrank_out.%s has rows, but sink \"%s\" has no checkpoint (rule K1)",
-						   PQgetvalue(tables, i, 0), sink->sink_name);
-			error_hint(
-				err,
-				"Drop the score tables, or give the sink the name that stands in walrank_out.checkpoint, "
-				"or let it write to another database.");
+			*empty = false;
+			error_set(why, ERR_REFUSE,
+					  "table walrank_out.%s has rows, but sink \"%s\" has no checkpoint (rule K1)",
+					  PQgetvalue(tables, i, 0), sink->sink_name);
+			error_hint(why, "Drop the score tables, or give the sink the name that stands in "
+							"walrank_out.checkpoint, or let it write to another database.");
 		}
 		PQclear(row);
 		buffer_free(&sql);
@@ -160,44 +162,57 @@ check_empty(Sink *sink, Error *err)
 	return ok;
 }
 
+/* A row of another stream is only looked at. */
 static bool
-take_over(Sink *sink, SinkPosition *position, bool *found, Error *err)
+take_over(Sink *sink, SinkStand *stand, Error *err)
 {
-	SinkPosition other;
 	bool has = false;
 
 	if (!has_schema(sink, &has, err))
 		return false;
 	if (!has && !pg_create_objects(sink, schema_sql, "could not create schema walrank_out", err))
 		return false;
-	if (!fence(sink, position, found, err))
+	if (!fence(sink, &stand->position, &stand->found, err) ||
+		(!stand->found && !look(sink, &stand->position, &stand->found, err)))
 		return false;
-	sink->fresh = !*found;
-	if (*found)
+	sink->fresh = !stand->found;
+	if (stand->found)
 		return true;
-	if (!look(sink, &other, &has, err))
-		return false;
-	if (has)
-		return sink_same_stream(&other.stream_id, &sink->stream, "walrank_out.checkpoint", err) ||
-			   error_wrap(err, "the checkpoint's row");
-	memset(position, 0, sizeof(*position));
-	position->stream_id = sink->stream;
-	position->owner_epoch = 1;
-	return check_empty(sink, err);
+	stand->position.owner_epoch = 1;
+	return look_into_tables(sink, &stand->empty, &stand->why, err);
 }
 
 static bool
-pg_open(Sink *sink, SinkPosition *position, bool *found, Error *err)
+pg_open(Sink *sink, SinkStand *stand, Error *err)
 {
 	pg_disconnect(sink);
 	pgbatch_reset(&sink->batch);
-	if (!pg_connect(sink, err) || !take_over(sink, position, found, err))
+	if (!pg_connect(sink, err) || !take_over(sink, stand, err))
 	{
 		pg_disconnect(sink);
 		return false;
 	}
-	sink->last = *position;
+	sink->last = stand->position;
 	return true;
+}
+
+static bool pg_commit(Sink *sink, SinkPosition *position, Error *err);
+
+static bool
+pg_begin(Sink *sink, SinkPosition *position, Error *err)
+{
+	Error why = {0};
+	bool empty;
+
+	if (!look_into_tables(sink, &empty, &why, err))
+		return false;
+	if (!empty || (!sink->fresh && !stream_id_equal(&sink->last.stream_id, &sink->stream)))
+	{
+		error_set(err, ERR_CONFIG,
+				  "schema walrank_out has rows in its score tables: it is filled while empty");
+		return error_hint(err, "Drop the score tables and the sink's row in walrank_out.checkpoint.");
+	}
+	return pg_commit(sink, position, err);
 }
 
 static bool
@@ -397,7 +412,7 @@ pg_rewind(Sink *sink, const SinkPosition *position, Error *err)
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static bool
-pg_create(const char *sink_name, const void *options, const StreamId *stream_id, const char *state_dir,
+pg_create(const char *sink_name, const void *options, const SinkHistory *history, const char *state_dir,
 		  Sink **created, Error *err)
 {
 	const PgOptions *given = options;
@@ -418,8 +433,8 @@ pg_create(const char *sink_name, const void *options, const StreamId *stream_id,
 	sink = xcalloc(1, sizeof(*sink));
 	sink->sink_name = xstrdup(sink_name);
 	sink->conninfo = xstrdup(given->conninfo);
-	sink->stream = *stream_id;
-	stream_id_text(stream_id, sink->stream_id);
+	sink->stream = history->stream_id;
+	stream_id_text(&history->stream_id, sink->stream_id);
 	sink->socket = -1;
 	pthread_mutex_init(&sink->lock, NULL);
 	pgbatch_init(&sink->batch);
@@ -453,6 +468,7 @@ const SinkType sink_postgres = {
 	.options_bytes = sizeof(PgOptions),
 	.create = pg_create,
 	.open = pg_open,
+	.begin = pg_begin,
 	.apply = pg_apply,
 	.commit = pg_commit,
 	.rewind = pg_rewind,

@@ -199,26 +199,26 @@ send_clearings(Sink *sink, int *sent, Error *err)
 
 typedef struct CheckpointText
 {
-	char number[10][24];
+	char number[11][24];
 	char lsn[LSN_TEXT_BYTES];
 	const char *values[15];
 } CheckpointText;
 
 /*
  * $1 sink, $2 stream, $3 epoch, $4 seq, $5 part, $6 end_lsn, $7..$10 counters, $11 total_start, $12 commit time in us;
- * $13, $14: where the row has to stand.
+ * $13, $14: where the row has to stand; $15 phase.
  */
 static void
 checkpoint_text(const Sink *sink, const SinkPosition *p, CheckpointText *text)
 {
-	const uint64_t numbers[10] = {p->owner_epoch, p->seq,		  p->part,		  p->applied,
-								  p->filtered,	  p->parked,	  p->quarantined, p->total_start,
-								  sink->last.seq, sink->last.part};
-	static const int places[10] = {2, 3, 4, 6, 7, 8, 9, 10, 12, 13};
+	const uint64_t numbers[11] = {
+		p->owner_epoch, p->seq,			p->part,		p->applied,		 p->filtered,		 p->parked,
+		p->quarantined, p->total_start, sink->last.seq, sink->last.part, (uint64_t) p->phase};
+	static const int places[11] = {2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14};
 
 	text->values[0] = sink->sink_name;
 	text->values[1] = sink->stream_id;
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 11; i++)
 	{
 		snprintf(text->number[i], sizeof(text->number[i]), "%" PRIu64, numbers[i]);
 		text->values[places[i]] = text->number[i];
@@ -229,18 +229,18 @@ checkpoint_text(const Sink *sink, const SinkPosition *p, CheckpointText *text)
 
 static const char insert_checkpoint[] = "INSERT INTO walrank_out.checkpoint (sink_id, stream_id, "
 										"owner_epoch, seq, part, end_lsn, applied, filtered, parked,"
-										" quarantined, total_start, commit_time) SELECT $1, $2::uuid, "
+										" quarantined, total_start, commit_time, phase) SELECT $1, $2::uuid, "
 										"$3::bigint, $4::bigint, $5::int, $6::pg_lsn,"
 										" $7::bigint, $8::bigint, $9::bigint, $10::bigint, $11::bigint,"
 										" CASE $12::bigint WHEN 0 THEN NULL ELSE 'epoch'::timestamptz + "
-										"$12::bigint * interval '1 microsecond' END"
+										"$12::bigint * interval '1 microsecond' END, $15::int"
 										" WHERE $13::bigint = 0 AND $14::int = 0";
 
 static const char move_checkpoint[] =
 	"UPDATE walrank_out.checkpoint SET seq = $4::bigint, part = $5::int, end_lsn = $6::pg_lsn, applied = "
 	"$7::bigint,"
 	" filtered = $8::bigint, parked = $9::bigint, quarantined = $10::bigint, total_start = $11::bigint, "
-	"commit_time ="
+	"phase = $15::int, commit_time ="
 	" CASE $12::bigint WHEN 0 THEN NULL ELSE 'epoch'::timestamptz + $12::bigint * interval '1 microsecond' "
 	"END"
 	" WHERE sink_id = $1 AND stream_id = $2::uuid AND owner_epoch = $3::bigint AND seq = $13::bigint"
@@ -256,7 +256,7 @@ send_checkpoint(Sink *sink, const SinkPosition *position, int *sent, Error *err)
 	snprintf(time, sizeof(time), "%" PRId64, position->commit_time_us);
 	text.values[11] = time;
 	(*sent)++;
-	return PQsendQueryParams(sink->conn, sink->fresh ? insert_checkpoint : move_checkpoint, 14, NULL,
+	return PQsendQueryParams(sink->conn, sink->fresh ? insert_checkpoint : move_checkpoint, 15, NULL,
 							 text.values, NULL, NULL, 0) ||
 		   pg_connection_error(sink, "could not send a batch", err);
 }

@@ -2,6 +2,7 @@
  * runner.c -- one thread per sink: open, compare, apply, commit, and after any error open again.
  *
  *   STARTING --open, K2--> STREAMING --error of class RETRY, SPACE--> RETRYING --pause, open--> ..
+ *       a rule refuses: STOPPED, until a fill of this sink is in the feed (R13)
  *       any other error: STOPPED, until the daemon starts again
  *
  * The thread holds no truth: after an error it forgets all it gathered and asks the sink where it
@@ -31,6 +32,8 @@ struct SinkRunner
 {
 	SinkConfig config;
 	Feed *feed;
+	SinkHistory history;
+	StreamId *replaced; /* of history */
 	Sink *sink;
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards what follows, but for the thread's own part */
@@ -49,6 +52,10 @@ struct SinkRunner
 	int64_t committed_us;
 	int64_t retry_us;
 	unsigned jitter;
+	bool refused;		 /* by a rule, in this round: a later fill cures it */
+	bool spoilt;		 /* refused while streaming: the checkpoint is no place to go on from */
+	Error refusal;		 /* then */
+	uint64_t fill_known; /* newest fill when the sink was refused */
 };
 
 /* ---- what others see --------------------------------------------------------------------------- */
@@ -124,58 +131,82 @@ pause_us(SinkRunner *runner, int64_t us)
 	pthread_mutex_unlock(&runner->lock);
 }
 
-/* ---- K1, K2: where the sink stands --------------------------------------------------------------- */
+/* ---- K1, K2, K9: where the sink stands ----------------------------------------------------------- */
 
+/* Where in the feed the sink's newest fill begins. The last segment tells: its dictionary has all that came before. */
 static bool
-check_position(SinkRunner *runner, bool found, Error *err)
+look_for_fill(SinkRunner *runner, SinkOffer *offer, Error *err)
 {
-	const uint64_t first = feed_first_seq(runner->feed);
-	const uint64_t durable = feed_durable(runner->feed);
-	const uint64_t next = runner->position.seq + 1;
+	FeedReader *reader;
+	RecordReader record;
+	FeedEvent event;
 
-	if (!found && first > 1)
+	if (!feed_reader_open(runner->feed, offer->durable_seq + 1, &reader, err))
+		return false;
+	event = feed_reader_next(reader, &record, err);
+	runner->fill_known = offer->fill_seq = feed_fill(reader, runner->config.name);
+	feed_reader_close(reader);
+	if (event == FEED_ERROR)
+		return false;
+	if (offer->fill_seq < offer->first_seq)
 	{
-		error_set(err, ERR_REFUSE, "the sink is new, but the feed begins at unit %llu (rule K1)",
-				  (unsigned long long) first);
-		return error_hint(err,
-						  "A sink is filled from unit 1. To begin anew: teardown, move the state directory "
-						  "away, empty the sinks, init, walrankd --create.");
+		offer->fill_seq = 0; /* none, or no longer held */
+		return true;
 	}
-	if (first > next)
+	if (!feed_reader_open(runner->feed, offer->fill_seq, &reader, err))
+		return false;
+	event = feed_reader_next(reader, &record, err);
+	if (event == FEED_RECORD)
+		offer->fill_total = record.header.total - record.header.outputs;
+	else
+		offer->fill_seq = 0;
+	feed_reader_close(reader);
+	return event != FEED_ERROR;
+}
+
+/* K6: a lower checkpoint than remembered is legal, so nothing remembered is compared. */
+static bool
+judge(SinkRunner *runner, SinkStand *stand, Error *err)
+{
+	SinkOffer offer = {.first_seq = feed_first_seq(runner->feed), .durable_seq = feed_durable(runner->feed)};
+	PositionChoice choice;
+
+	if (runner->spoilt)
 	{
-		error_set(err, ERR_REFUSE, "the sink stands at unit %llu, but the feed begins at unit %llu (rule K2)",
-				  (unsigned long long) runner->position.seq, (unsigned long long) first);
-		return error_hint(err,
-						  "The units in between are gone. To begin anew: teardown, move the state directory "
-						  "away, empty the sinks, init, walrankd --create.");
+		stand->damaged = true;
+		stand->why = runner->refusal;
 	}
-	if (next > durable + 1)
-	{
-		error_set(err, ERR_REFUSE,
-				  "the sink stands at unit %llu, but the journal ends at unit %llu (rule K2)",
-				  (unsigned long long) runner->position.seq, (unsigned long long) durable);
-		return error_hint(err, "The state directory is older than the sink: put the newer one back.");
-	}
-	return true;
+	choice = position_judge(runner->config.name, &runner->history, stand, &offer, &runner->position, err);
+	if (choice == POSITION_GO_ON)
+		return true;
+	/* only now, as a whole segment may have to be read for it */
+	if (!look_for_fill(runner, &offer, err))
+		return false;
+	choice = position_judge(runner->config.name, &runner->history, stand, &offer, &runner->position, err);
+	runner->refused = choice == POSITION_REFUSE;
+	if (choice == POSITION_BEGIN && !runner->config.type->begin(runner->sink, &runner->position, err))
+		return false;
+	return choice != POSITION_REFUSE;
 }
 
 static bool
 sink_open(SinkRunner *runner, Error *err)
 {
-	bool found = false;
+	SinkStand stand = {0};
 
 	memset(&runner->position, 0, sizeof(runner->position));
 	runner->rows = 0;
 	runner->pending = false;
-	if (!runner->config.type->open(runner->sink, &runner->position, &found, err))
+	runner->refused = false;
+	if (!runner->config.type->open(runner->sink, &stand, err))
 		return false;
-	/* K6: a lower checkpoint than remembered is legal, so nothing remembered is compared */
-	if (!check_position(runner, found, err) ||
+	if (!judge(runner, &stand, err) ||
 		!feed_reader_open(runner->feed, runner->position.seq + 1, &runner->reader, err))
 	{
 		runner->config.type->close(runner->sink);
 		return false;
 	}
+	runner->spoilt = false;
 	runner->committed_us = clock_monotonic_us();
 	publish(runner, false);
 	return true;
@@ -190,94 +221,88 @@ sink_shut(SinkRunner *runner)
 	runner->config.type->close(runner->sink);
 }
 
-/* ---- K3: records in order ------------------------------------------------------------------------ */
+/* ---- records in order ---------------------------------------------------------------------------- */
 
-typedef enum
-{
-	ORDER_NEXT,
-	ORDER_APPLIED,
-	ORDER_GAP,
-} Order;
+static bool commit(SinkRunner *runner, Error *err);
 
-static Order
-compare(const SinkPosition *position, const RecordHeader *header)
+/* A rule says no: what the sink holds can only be filled anew. */
+static bool
+refuse(SinkRunner *runner, const Error *err)
 {
-	if (header->seq <= position->seq)
-		return ORDER_APPLIED;
-	if (header->seq > position->seq + 1 || header->part > position->part)
-		return ORDER_GAP;
-	return header->part < position->part ? ORDER_APPLIED : ORDER_NEXT;
+	runner->refused = runner->spoilt = true;
+	runner->refusal = *err;
+	return false;
 }
 
+/* *outputs: all of the record's; those of another sink's fill are not for this one. */
 static bool
-apply_entries(SinkRunner *runner, RecordReader *record, uint32_t *outputs, Error *err)
+apply_entries(SinkRunner *runner, RecordReader *record, bool ours, uint32_t *outputs, Error *err)
 {
 	RecordEntry entry;
 	bool done = false;
 
 	for (*outputs = 0;;)
 	{
-		SinkFate fate = SINK_APPLIED;
+		SinkFate fate = SINK_FILTERED;
 
 		if (!record_next(record, &entry, &done, err))
 			return false;
 		if (done)
 			return true;
-		if (entry.kind < RECORD_CHANGE || entry.kind > RECORD_GAP)
+		if (entry.kind == RECORD_FILLED)
+			position_filled(&runner->position, runner->config.name, entry.fill.sink);
+		if (!record_is_output(entry.kind))
 			continue;
-		if (!runner->config.type->apply(runner->sink, runner->reader, &record->header, &entry, &fate, err))
+		if (ours &&
+			!runner->config.type->apply(runner->sink, runner->reader, &record->header, &entry, &fate, err))
 			return false;
 		(*outputs)++;
-		runner->position.applied += fate == SINK_APPLIED;
-		runner->position.filtered += fate == SINK_FILTERED;
-		runner->position.parked += fate == SINK_PARKED;
+		position_count(&runner->position, fate);
 	}
 }
 
-static void
-advance(SinkPosition *position, const RecordHeader *header)
+/* A fill of this sink starts with this record: what came before is in, then comes a target of its own. */
+static bool
+begin_fill(SinkRunner *runner, const RecordHeader *header, Error *err)
 {
-	if (header->last)
-	{
-		position->seq = header->seq;
-		position->part = 0;
-		position->end_lsn = header->end_lsn;
-		if (header->kind == UNIT_TXN)
-			position->commit_time_us = header->commit_time_us;
-	}
-	else
-		position->part++;
+	if (runner->pending && !commit(runner, err))
+		return false;
+	position_begin(&runner->position, header, SINK_FILLING);
+	if (!runner->config.type->begin(runner->sink, &runner->position, err))
+		return false;
+	log_line(LOG_INFO, "sink \"%s\" is filled anew from unit %llu on", runner->config.name,
+			 (unsigned long long) header->seq);
+	return true;
 }
 
 static bool
 apply_record(SinkRunner *runner, RecordReader *record, Error *err)
 {
-	SinkPosition *p = &runner->position;
 	const RecordHeader header = record->header;
-	const Order order = compare(p, &header);
+	RecordEntry fill;
+	bool is_fill;
+	bool ours;
 	uint32_t outputs;
-	uint64_t counted;
 
-	if (order == ORDER_APPLIED)
-		return true;
-	if (order == ORDER_GAP)
-		return error_set(err, ERR_REFUSE,
-						 "after unit %llu, piece %u, the feed goes on with unit %llu, piece %u (rule K3)",
-						 (unsigned long long) p->seq, p->part, (unsigned long long) header.seq, header.part);
-	if (header.end_lsn < p->end_lsn)
-		return error_set(err, ERR_REFUSE, "unit %llu ends before the unit it follows (rule K3)",
-						 (unsigned long long) header.seq);
-	if (!apply_entries(runner, record, &outputs, err))
+	switch (position_order(&runner->position, &header, err))
+	{
+		case ORDER_APPLIED:
+			return true;
+		case ORDER_GAP:
+			return refuse(runner, err);
+		case ORDER_NEXT:
+			break;
+	}
+	if (!record_fill(record, &is_fill, &fill, err))
 		return false;
-	advance(p, &header);
-	counted = p->applied + p->filtered + p->parked + p->quarantined;
-	/* K8: nothing is skipped silently */
-	if (outputs != header.outputs || counted != header.total - p->total_start)
-		return error_set(
-			err, ERR_REFUSE,
-			"the totals do not meet at unit %llu: %llu records counted, the feed says %llu (rule K8)",
-			(unsigned long long) header.seq, (unsigned long long) counted,
-			(unsigned long long) (header.total - p->total_start));
+	ours = !is_fill || slice_equal(fill.fill.sink, slice_string(runner->config.name));
+	if (is_fill && ours && fill.fill.from == header.seq && !position_begun(&runner->position, &header) &&
+		!begin_fill(runner, &header, err))
+		return false;
+	if (!apply_entries(runner, record, ours, &outputs, err))
+		return false;
+	if (!position_advance(&runner->position, &header, outputs, err))
+		return refuse(runner, err);
 	if (runner->rows == 0 && outputs > 0)
 		runner->batch_us = clock_monotonic_us();
 	runner->rows += outputs;
@@ -401,6 +426,45 @@ next_pause_us(SinkRunner *runner)
 	return pause + rand_r(&runner->jitter) % (pause + 1);
 }
 
+/* Units the feed has dropped under the reader: the sink was given up, whatever the reader says of it. */
+static void
+check_given_up(SinkRunner *runner, Error *err)
+{
+	const uint64_t first = feed_first_seq(runner->feed);
+	SinkStand stand = {.found = true, .position = runner->position};
+	SinkOffer offer = {.first_seq = first, .durable_seq = UINT64_MAX - 1};
+
+	if (runner->reader == NULL || runner->refused || runner->position.seq + 1 >= first)
+		return;
+	position_judge(runner->config.name, &runner->history, &stand, &offer, &stand.position, err);
+	runner->refused = true;
+}
+
+/* Refused: only a newer fill makes a difference. False when the sink has to end. */
+static bool
+await_fill(SinkRunner *runner)
+{
+	FeedReader *reader = NULL;
+	RecordReader record;
+	Error err = {0};
+	bool come = false;
+
+	if (!feed_reader_open(runner->feed, feed_durable(runner->feed) + 1, &reader, &err))
+		return false;
+	while (!come && !is_stopping(runner) && !is_draining(runner))
+	{
+		const FeedEvent event = feed_reader_next(reader, &record, &err);
+
+		come = feed_fill(reader, runner->config.name) > runner->fill_known;
+		if (event == FEED_ERROR)
+			break;
+		if (event == FEED_NOTHING && !come)
+			feed_reader_wait(reader, WAIT_US_MAX);
+	}
+	feed_reader_close(reader);
+	return come;
+}
+
 static void *
 run(void *argument)
 {
@@ -418,12 +482,22 @@ run(void *argument)
 		if (ok)
 		{
 			ok = stream(runner, &err);
+			if (!ok)
+				check_given_up(runner, &err);
 			sink_shut(runner);
 		}
 		if (ok || is_stopping(runner))
 			break;
 		note_error(runner, &err);
-		if (!worth_retrying(err.class) || is_draining(runner))
+		if (is_draining(runner))
+			break;
+		if (runner->refused)
+		{
+			if (!await_fill(runner))
+				break;
+			continue;
+		}
+		if (!worth_retrying(err.class))
 			break;
 		pause_us(runner, next_pause_us(runner));
 	}
@@ -442,11 +516,12 @@ runner_free(SinkRunner *runner)
 	pthread_cond_destroy(&runner->moved);
 	pthread_mutex_destroy(&runner->lock);
 	free(runner->config.name);
+	free(runner->replaced);
 	free(runner);
 }
 
 bool
-sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_id, const char *state_dir,
+sink_runner_start(const SinkConfig *config, Feed *feed, const SinkHistory *history, const char *state_dir,
 				  SinkRunner **started, Error *err)
 {
 	SinkRunner *runner = xcalloc(1, sizeof(*runner));
@@ -456,6 +531,11 @@ sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_i
 	runner->config = *config;
 	runner->config.name = xstrdup(config->name);
 	runner->feed = feed;
+	runner->history = *history;
+	runner->replaced = xcalloc((size_t) history->nreplaced + 1, sizeof(StreamId));
+	if (history->nreplaced > 0)
+		memcpy(runner->replaced, history->replaced, (size_t) history->nreplaced * sizeof(StreamId));
+	runner->history.replaced = runner->replaced;
 	runner->jitter = (unsigned) clock_monotonic_us();
 	pthread_mutex_init(&runner->lock, NULL);
 	pthread_condattr_init(&attributes);
@@ -463,7 +543,7 @@ sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_i
 	pthread_cond_init(&runner->moved, &attributes);
 	pthread_condattr_destroy(&attributes);
 	set_state(runner, SINK_STARTING);
-	if (!config->type->create(config->name, config->options, stream_id, state_dir, &runner->sink, err))
+	if (!config->type->create(config->name, config->options, &runner->history, state_dir, &runner->sink, err))
 	{
 		runner_free(runner);
 		return false;

@@ -1,68 +1,77 @@
 /*
  * sink.h -- a sink is a table of verbs; the runner drives it from the feed.
  *
- * Rules K1..K8 of exactly-once.md: a sink's effect and its checkpoint move in one atomic step, it
+ * Rules K1..K9 of exactly-once.md: a sink's effect and its checkpoint move in one atomic step, it
  * asks the far side where it stands (after fencing earlier writers) and never trusts memory after an
- * error.  A sink only writes what the feed says.
+ * error.  A sink only writes what the feed says, and judges nothing: position.h does.
  */
 #ifndef WALRANK_SINK_H
 #define WALRANK_SINK_H
 
 #include "base/option.h"
 #include "feed/feed.h"
+#include "journal/journal.h"
+#include "sinks/position.h"
 
 typedef struct Sink Sink; /* private to the type */
 
-/* Where a sink stands: all units up to seq are in, and `part` pieces of the next. */
-typedef struct SinkPosition
+/* What `verify` found. */
+typedef struct SinkVerify
 {
-	StreamId stream_id;
-	uint64_t owner_epoch;
-	uint64_t seq;
-	uint32_t part;
-	Lsn end_lsn;
-	uint64_t applied, filtered, parked, quarantined;
-	uint64_t total_start;	/* the stream's total where the sink began */
-	int64_t commit_time_us; /* newest commit applied; since 1970, for lag */
-} SinkPosition;
-
-/* What became of an output record in a sink; each is counted once. */
-typedef enum
-{
-	SINK_APPLIED,
-	SINK_FILTERED, /* of a kind this sink does not take */
-	SINK_PARKED,
-} SinkFate;
+	uint64_t from_seq, to_seq; /* units compared; from > to: none, the feed does not reach back */
+	uint64_t compared;		   /* lines, or rows */
+	uint64_t different;
+	char first[512]; /* the first difference, in words; empty when there is none */
+} SinkVerify;
 
 typedef struct SinkType
 {
 	const char *name; /* "file" */
 	const OptionDef *options;
 	size_t options_bytes;
-	/* Borrow options (filled in from the configuration section) for the sink's life. */
-	bool (*create)(const char *sink_name, const void *options, const StreamId *stream_id,
+	/* Borrow options (filled in from the configuration section) and history for the sink's life. */
+	bool (*create)(const char *sink_name, const void *options, const SinkHistory *history,
 				   const char *state_dir, Sink **sink, Error *err);
-	/* K1: connect, fence, then read the checkpoint. *found = false when there is none and the sink is empty.
-	 * Another stream's checkpoint is ERR_REFUSE, and nothing has been touched then. */
-	bool (*open)(Sink *sink, SinkPosition *position, bool *found, Error *err);
+	/* Before open: this sink writes to another target of the same kind, under the same name (replay --into). ERR_CONFIG
+	 * when `target` names none. NULL: the type cannot. */
+	bool (*retarget)(Sink *sink, const char *target, Error *err);
+	/* K1: connect, fence, then read the checkpoint.  A checkpoint of another stream, replaced or foreign, is only told:
+	 * nothing is touched then.  False is for errors, not for what stand can say. */
+	bool (*open)(Sink *sink, SinkStand *stand, Error *err);
+	/*
+	 * After open, or after a commit with nothing gathered since: a target that holds nothing, and position its
+	 * checkpoint, in one atomic step.  In place while there is nothing there; else beside what is there, which stays
+	 * as it is and readable (K9).  A target begun beside earlier is dropped.
+	 */
+	bool (*begin)(Sink *sink, SinkPosition *position, Error *err);
 	/* One output record of a batch; may only be gathered in memory. */
 	bool (*apply)(Sink *sink, const FeedReader *reader, const RecordHeader *header, const RecordEntry *entry,
 				  SinkFate *fate, Error *err);
-	/* Effect and checkpoint, atomically. position: to be written; owner_epoch as opened.  Records that can never be
-	 * applied are written to the sink's quarantine in the same step and move from applied to quarantined in it. */
+	/*
+	 * Effect and checkpoint, atomically. position: to be written; owner_epoch as opened.  Records that can never be
+	 * applied are written to the sink's quarantine in the same step and move from applied to quarantined in it.  When
+	 * position->phase is SINK_WHOLE, a target that was begun beside takes the old one's place in the same step.
+	 */
 	bool (*commit)(Sink *sink, SinkPosition *position, Error *err);
 	/* Replay: after open, with nothing gathered, lowers the checkpoint to position. */
 	bool (*rewind)(Sink *sink, const SinkPosition *position, Error *err);
-	/* Reads the checkpoint and fences nobody: for tools, while another process writes. Needs no open. */
+	/* Reads the checkpoint, of whatever stream, and fences nobody: for tools, while another process writes. Needs no open. */
 	bool (*peek)(Sink *sink, SinkPosition *position, bool *found, Error *err);
+	/* Compares what the sink shows with the feed up to its checkpoint; reader stands where the feed begins, total is that
+	 * before it. Fences nobody, needs no open. NULL: the type cannot. */
+	bool (*verify)(Sink *sink, FeedReader *reader, SinkVerify *report, Error *err);
 	/* From another thread: makes a blocking call of this sink fail soon. NULL: its calls do not block for long. */
 	void (*interrupt)(Sink *sink);
 	void (*close)(Sink *sink);	 /* drops the connection and what is gathered; open may follow */
 	void (*destroy)(Sink *sink); /* after close */
 } SinkType;
 
-/* K2, K9: for use inside open, before anything is touched. */
-extern bool sink_same_stream(const StreamId *theirs, const StreamId *ours, const char *where, Error *err);
+/* What the journal's identity says of streams; borrows it. */
+static inline SinkHistory
+sink_history(const JournalIdentity *identity)
+{
+	return (SinkHistory){identity->stream_id, identity->replaced, (int) identity->nreplaced};
+}
 
 extern const SinkType sink_file;
 extern const SinkType sink_postgres;
@@ -86,7 +95,7 @@ typedef enum
 	SINK_STARTING,
 	SINK_STREAMING,
 	SINK_RETRYING,
-	SINK_STOPPED, /* refused or in error: needs the operator */
+	SINK_STOPPED, /* refused or in error: needs the operator; after a refusal a fill (R13) starts it again */
 	SINK_PAUSED,  /* the operator said so: no runner, the checkpoint stays */
 } SinkState;
 
@@ -100,7 +109,8 @@ typedef struct SinkStatus
 	char note[512]; /* its message and hint; empty while all is well */
 } SinkStatus;
 
-extern bool sink_runner_start(const SinkConfig *config, Feed *feed, const StreamId *stream_id,
+/* history is copied. */
+extern bool sink_runner_start(const SinkConfig *config, Feed *feed, const SinkHistory *history,
 							  const char *state_dir, SinkRunner **runner, Error *err);
 extern void sink_runner_status(SinkRunner *runner, SinkStatus *status);
 /* Applies what is there up to the feed's durable end, commits, then ends; at most timeout. */
@@ -108,15 +118,42 @@ extern void sink_runner_drain(SinkRunner *runner, int64_t timeout_us);
 /* Ends the thread without committing what is gathered (which is what a crash does as well), interrupting the sink. */
 extern void sink_runner_destroy(SinkRunner *runner);
 
-/* ---- tools: the daemon is stopped, or only looked at ------------------------------------------- */
+/* ---- tools ------------------------------------------------------------------------------------- */
 
-/* The checkpoint as it is, without fencing the writer. */
-extern bool sink_read(const SinkConfig *config, const StreamId *stream_id, const char *state_dir,
+/* The feed, of this daemon or (feed NULL) in its directory while no daemon runs. */
+typedef struct SinkSource
+{
+	Feed *feed;
+	int dirfd;
+} SinkSource;
+
+/* The checkpoint as it is, without fencing the writer. ERR_REFUSE when it is a foreign stream's. */
+extern bool sink_read(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
 					  SinkPosition *position, bool *found, Error *err);
+/* R13: asks the scorer to repeat for this sink what was last emitted; durable when it returns. The sink may run, be
+ * refused, or be added later: its runner begins anew at this unit. Any thread of the daemon, or a tool that has the journal open. */
+extern bool sink_fill_append(Journal *journal, const char *name, Error *err);
+
+typedef enum
+{
+	SINK_FROM_OLDEST,  /* the oldest unit the feed holds: no items that did not change since */
+	SINK_FROM_NOW,	   /* what comes from now on */
+	SINK_FROM_CURRENT, /* everything there is: a fill */
+} SinkFrom;
+
+/* K1: the first checkpoint of a sink that is new and empty, before its runner starts. oldest and now write it; current
+ * appends a fill, where the runner will begin. ERR_CONFIG when there is a checkpoint already, ERR_REFUSE when it is not empty. */
+extern bool sink_add(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
+					 SinkSource source, Journal *journal, SinkFrom from, Error *err);
 /* Lowers the checkpoint to just before unit from_seq, begins its counters there and takes a new owner_epoch.  The feed must
- * still hold the unit; it is read through feed_or_null, or else in its directory while no daemon runs. ERR_CONFIG when the
- * sink is not that far, or the feed does not reach back. */
-extern bool sink_replay(const SinkConfig *config, const StreamId *stream_id, const char *state_dir,
-						Feed *feed_or_null, int feed_dirfd, uint64_t from_seq, Error *err);
+ * still hold the unit. ERR_CONFIG when the sink is not that far, or the feed does not reach back. */
+extern bool sink_replay(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
+						SinkSource source, uint64_t from_seq, Error *err);
+/* The same records to another, empty target of the sink's type, as far as the feed may be read; the sink itself is not touched. */
+extern bool sink_replay_into(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
+							 SinkSource source, uint64_t from_seq, const char *target, SinkPosition *reached,
+							 Error *err);
+extern bool sink_verify(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
+						SinkSource source, SinkVerify *report, Error *err);
 
 #endif /* WALRANK_SINK_H */

@@ -105,12 +105,12 @@ static inline void
 fixture_entry(FeedFixture *f, const RecordEntry *entry)
 {
 	record_entry(&f->record, entry);
-	if (entry->kind >= RECORD_CHANGE && entry->kind <= RECORD_GAP)
+	if (record_is_output(entry->kind))
 	{
 		f->header.outputs++;
 		f->header.total++;
 	}
-	if (entry->kind == RECORD_RELATION || entry->kind == RECORD_RANKING)
+	if (entry->kind == RECORD_RELATION || entry->kind == RECORD_RANKING || entry->kind == RECORD_FILL)
 		record_entry(&f->definitions, entry);
 }
 

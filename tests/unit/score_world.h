@@ -853,6 +853,12 @@ show_entry(Buffer *out, const RecordEntry *entry)
 						  entry->quarantine.attribute.data, (int) entry->quarantine.reason.len,
 						  entry->quarantine.reason.data);
 			break;
+		case RECORD_FILL:
+		case RECORD_FILLED:
+			buffer_printf(out, "%s %.*s from %llu", entry->kind == RECORD_FILL ? "fill" : "filled",
+						  (int) entry->fill.sink.len, entry->fill.sink.data,
+						  (unsigned long long) entry->fill.from);
+			break;
 	}
 	buffer_printf(out, "\n");
 }
@@ -883,7 +889,7 @@ show_record(Buffer *out, Slice bytes, bool dictionary)
 			break;
 		if (entry.kind == RECORD_QUARANTINE)
 			quarantined++;
-		else if (!is_dictionary(&entry))
+		else if (record_is_output(entry.kind))
 		{
 			uint64_t place = (uint64_t) entry.change << 32 | entry.out;
 

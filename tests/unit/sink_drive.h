@@ -11,6 +11,8 @@ typedef struct Drive
 {
 	const SinkType *type;
 	Sink *sink;
+	SinkHistory history; /* of the feed's stream */
+	SinkStand stand;
 	SinkPosition position;
 	bool found;
 	Error err;
@@ -21,14 +23,31 @@ drive_create(Drive *d, const SinkType *type, const char *name, const void *optio
 {
 	memset(d, 0, sizeof(*d));
 	d->type = type;
-	MUST(type->create(name, options, &f->stream, f->dir, &d->sink, &fixture_error));
+	d->history.stream_id = f->stream;
+	MUST(type->create(name, options, &d->history, f->dir, &d->sink, &fixture_error));
 }
 
 static inline bool
 drive_open(Drive *d)
 {
+	const SinkOffer offer = {.first_seq = 1, .durable_seq = UINT64_MAX - 1};
+
 	memset(&d->position, 0, sizeof(d->position));
-	return d->type->open(d->sink, &d->position, &d->found, &d->err);
+	memset(&d->stand, 0, sizeof(d->stand));
+	if (!d->type->open(d->sink, &d->stand, &d->err))
+		return false;
+	d->found = d->stand.found;
+	switch (position_judge("lines", &d->history, &d->stand, &offer, &d->position, &d->err))
+	{
+		case POSITION_GO_ON:
+			return true;
+		case POSITION_BEGIN:
+			return d->type->begin(d->sink, &d->position, &d->err);
+		case POSITION_REFUSE:
+			break;
+	}
+	d->type->close(d->sink);
+	return false;
 }
 
 static inline void
@@ -55,11 +74,10 @@ drive_apply(Drive *d, const FeedFixture *f)
 			SinkFate fate;
 
 			MUST(record_next(&record, &entry, &done, &fixture_error));
-			if (done || entry.kind < RECORD_CHANGE || entry.kind > RECORD_GAP)
+			if (done || !record_is_output(entry.kind))
 				continue;
 			ok = d->type->apply(d->sink, reader, &record.header, &entry, &fate, &d->err);
-			d->position.applied += fate == SINK_APPLIED;
-			d->position.filtered += fate == SINK_FILTERED;
+			position_count(&d->position, fate);
 		}
 		d->position.seq = record.header.seq;
 		d->position.end_lsn = record.header.end_lsn;

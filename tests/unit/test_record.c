@@ -67,6 +67,11 @@ sample(RecordKind kind)
 			entry.quarantine.reason = slice_string("oversized");
 			entry.quarantine.digest = 12345;
 			break;
+		case RECORD_FILL:
+		case RECORD_FILLED:
+			entry.fill.sink = slice_string("lines");
+			entry.fill.from = UINT64_C(1) << 40;
+			break;
 	}
 	return entry;
 }
@@ -77,7 +82,7 @@ write_all(Buffer *out)
 	size_t start = out->len;
 
 	record_begin(out);
-	for (int kind = RECORD_RELATION; kind <= RECORD_QUARANTINE; kind++)
+	for (int kind = RECORD_RELATION; kind <= RECORD_FILLED; kind++)
 	{
 		RecordEntry entry = sample((RecordKind) kind);
 
@@ -135,6 +140,11 @@ assert_body(const RecordEntry *got, const RecordEntry *wanted)
 			assert_slice(got->quarantine.reason, wanted->quarantine.reason);
 			assert_int_equal(got->quarantine.digest, wanted->quarantine.digest);
 			break;
+		case RECORD_FILL:
+		case RECORD_FILLED:
+			assert_slice(got->fill.sink, wanted->fill.sink);
+			assert_int_equal(got->fill.from, wanted->fill.from);
+			break;
 	}
 }
 
@@ -163,7 +173,7 @@ every_entry_reads_back_as_written(void **state)
 	assert_int_equal(reader.header.total, header.total);
 	assert_int_equal(reader.header.outputs, header.outputs);
 	assert_int_equal(reader.header.quarantined, header.quarantined);
-	for (int kind = RECORD_RELATION; kind <= RECORD_QUARANTINE; kind++)
+	for (int kind = RECORD_RELATION; kind <= RECORD_FILLED; kind++)
 	{
 		RecordEntry wanted = sample((RecordKind) kind);
 
@@ -223,8 +233,8 @@ a_record_cut_short_is_an_error_or_whole_entries(void **state)
 		whole += read_all(slice_make(copy, len)) >= 0;
 		free(copy);
 	}
-	assert_int_equal(whole, 8);
-	assert_int_equal(read_all(buffer_slice(&out)), 8);
+	assert_int_equal(whole, RECORD_FILLED);
+	assert_int_equal(read_all(buffer_slice(&out)), RECORD_FILLED);
 	buffer_free(&out);
 }
 
@@ -259,7 +269,7 @@ a_header_of_another_format_or_kind_is_refused(void **state)
 		assert_int_equal(read_all(buffer_slice(&out)), -1);
 		out.data[broken[i].at] = was;
 	}
-	assert_int_equal(read_all(buffer_slice(&out)), 8);
+	assert_int_equal(read_all(buffer_slice(&out)), RECORD_FILLED);
 	buffer_free(&out);
 }
 

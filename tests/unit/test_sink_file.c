@@ -11,12 +11,13 @@
 #include <sys/stat.h>
 
 #include "sink_drive.h"
+#include "sinks/file.h"
 
 static const FixtureColumn columns[] = {{"id", "bigint", true}, {NULL, NULL, false}};
 
 static FeedFixture f;
 static char path[128];
-static char *options; /* FileOptions: one string */
+static FileOptions options;
 static FsOps ops;
 
 static void
@@ -41,7 +42,7 @@ setup(void **state)
 {
 	fixture_open(&f);
 	snprintf(path, sizeof(path), "%s/out.ndjson", f.dir);
-	options = path;
+	options = (FileOptions){.path = path};
 	units(3);
 	return 0;
 }
@@ -208,7 +209,8 @@ killed_at_any_step_the_file_is_the_same_in_the_end(void **state)
 		{
 			SinkConfig config = {.name = (char[]){"lines"}, .type = &sink_file, .options = &options};
 
-			if (!sink_replay(&config, &f.stream, f.dir, f.feed, -1, 4, &d.err))
+			if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
+							 4, &d.err))
 				fail_msg("%s", d.err.message);
 		}
 		open_again(&d);
@@ -351,7 +353,7 @@ another_stream_or_sink_is_refused_untouched(void **state)
 	drive_create(&d, &sink_file, "lines", &options, &other);
 	assert_false(drive_open(&d));
 	assert_int_equal(d.err.class, ERR_REFUSE);
-	assert_non_null(strstr(d.err.message, "K2"));
+	assert_non_null(strstr(d.err.message, "K9"));
 	drive_destroy(&d);
 	drive_create(&d, &sink_file, "other", &options, &f);
 	assert_false(drive_open(&d));
@@ -400,10 +402,12 @@ replay_cuts_at_the_unit_and_gives_the_same_bytes_again(void **state)
 	{
 		Buffer got;
 
-		if (!sink_replay(&config, &f.stream, f.dir, f.feed, -1, from, &d.err))
+		if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
+						 from, &d.err))
 			fail_msg("%s", d.err.message);
 		assert_int_equal(count_lines(), 2 * (from - 1));
-		assert_true(sink_read(&config, &f.stream, f.dir, &position, &found, &d.err));
+		assert_true(
+			sink_read(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, &position, &found, &d.err));
 		assert_true(found);
 		assert_int_equal(position.seq, from - 1);
 		assert_int_equal(position.applied, 0);
@@ -419,9 +423,11 @@ replay_cuts_at_the_unit_and_gives_the_same_bytes_again(void **state)
 		if (from == 203)
 			break;
 	}
-	assert_false(sink_replay(&config, &f.stream, f.dir, f.feed, -1, 300, &d.err));
+	assert_false(sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
+							 300, &d.err));
 	assert_int_equal(d.err.class, ERR_CONFIG);
-	assert_false(sink_replay(&config, &f.stream, f.dir, f.feed, -1, 0, &d.err));
+	assert_false(sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
+							 0, &d.err));
 	buffer_free(&want);
 }
 
@@ -452,14 +458,15 @@ a_batch_larger_than_memory_likes_is_still_one_step(void **state)
 static void
 paths_that_cannot_be_are_said_so(void **state)
 {
-	static char *const bad[] = {"/tmp/", "/tmp/..", "."};
+	static const FileOptions bad[] = {{.path = "/tmp/"}, {.path = "/tmp/.."}, {.path = "."}};
 	Sink *sink;
 	Error err;
 	Drive d;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		assert_false(sink_file.create("lines", &bad[i], &f.stream, f.dir, &sink, &err));
+		assert_false(
+			sink_file.create("lines", &bad[i], &(SinkHistory){.stream_id = f.stream}, f.dir, &sink, &err));
 		assert_int_equal(err.class, ERR_CONFIG);
 	}
 	snprintf(path, sizeof(path), "%s/nowhere/out.ndjson", f.dir);

@@ -14,14 +14,14 @@
 #include "base/log.h"
 #include "feed_fixture.h"
 #include "pg_temp.h"
-#include "sinks/sink.h"
+#include "sinks/file.h"
 
 static const FixtureColumn columns[] = {{"id", "bigint", true}, {NULL, NULL, false}};
 
 static FeedFixture f;
 static char path[128];
 static char sink_name[] = "out";
-static char *options; /* both types: one string */
+static FileOptions options; /* as for both types: one string first */
 static FsOps ops;
 static SinkRunner *runner;
 static SinkStatus status;
@@ -45,7 +45,7 @@ setup(void **state)
 {
 	fixture_open(&f);
 	snprintf(path, sizeof(path), "%s/out.ndjson", f.dir);
-	options = path;
+	options = (FileOptions){.path = path};
 	runner = NULL;
 	return 0;
 }
@@ -76,7 +76,8 @@ start(const SinkType *type, int64_t flush_interval_ms, int64_t flush_rows)
 {
 	SinkConfig config = config_of(type, flush_interval_ms, flush_rows);
 
-	MUST(sink_runner_start(&config, f.feed, &f.stream, f.dir, &runner, &fixture_error));
+	MUST(sink_runner_start(&config, f.feed, &(SinkHistory){.stream_id = f.stream}, f.dir, &runner,
+						   &fixture_error));
 }
 
 static void
@@ -407,7 +408,8 @@ a_sink_that_cannot_be_made_fails_at_start(void **state)
 	Error err;
 
 	strcpy(path, "hots=x");
-	assert_false(sink_runner_start(&config, f.feed, &f.stream, f.dir, &none, &err));
+	assert_false(
+		sink_runner_start(&config, f.feed, &(SinkHistory){.stream_id = f.stream}, f.dir, &none, &err));
 	assert_int_equal(err.class, ERR_CONFIG);
 	assert_non_null(strstr(err.hint, "as for psql"));
 }
@@ -430,7 +432,7 @@ the_sinks_database_goes_away_and_comes_back(void **state)
 	uint64_t seq = 0;
 
 	assert_true(pg_start(""));
-	options = pg_conninfo;
+	options = (FileOptions){.path = pg_conninfo};
 	start(&sink_postgres, 1, 50);
 	for (int round = 0; round < 3; round++)
 	{
