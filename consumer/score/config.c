@@ -164,7 +164,6 @@ unlink_relation(Scorer *scorer, Relation *relation, Error *err)
 
 	while (relation->nrankings > 0)
 		end_ranking(scorer, relation->rankings[0]);
-	emit_keep_dictionary(scorer);
 	relation->announced = NULL;
 	relation->watched = false;
 	relation->fill = FILL_PENDING;

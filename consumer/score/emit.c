@@ -41,8 +41,12 @@ entry_ranking(Buffer *out, const Ranking *ranking)
 	record_entry(out, &entry);
 }
 
-static void
-render_dictionary(const Scorer *scorer, Buffer *out)
+/*
+ * What readers of the records so far know.  A feed takes it at the end of the record that fills a segment:
+ * what that record announced is in the segment before, and the next one has to be read alone.
+ */
+void
+emit_dictionary(const Scorer *scorer, Buffer *out)
 {
 	RecordHeader header = {.kind = UNIT_NONE, .last = true};
 	size_t start = out->len;
@@ -57,35 +61,11 @@ render_dictionary(const Scorer *scorer, Buffer *out)
 	record_finish(out, start, &header);
 }
 
-void
-emit_keep_dictionary(Scorer *scorer)
-{
-	if (scorer->dictionary_kept)
-		return;
-	buffer_reset(&scorer->dictionary);
-	render_dictionary(scorer, &scorer->dictionary);
-	scorer->dictionary_kept = true;
-}
-
-/*
- * A feed that begins a new segment asks for the dictionary when it is handed the record, and wants
- * the one that held before it.
- */
-void
-emit_dictionary(Scorer *scorer, Buffer *out)
-{
-	if (scorer->ready && scorer->dictionary_kept)
-		buffer_append_slice(out, buffer_slice(&scorer->dictionary));
-	else
-		render_dictionary(scorer, out);
-}
-
 static void
 announce_relation(Scorer *scorer, Relation *relation)
 {
 	if (relation->announced == relation->current && strcmp(relation->announced_map, relation->map) == 0)
 		return;
-	emit_keep_dictionary(scorer);
 	free(relation->announced_map);
 	relation->announced_map = xstrdup(relation->map);
 	relation->announced = relation->current;
@@ -100,7 +80,6 @@ announce_ranking(Scorer *scorer, Ranking *ranking)
 	if (ranking->announced && ranking->announced_version == ranking->version &&
 		ranking->announced_relation == ranking->relation->number)
 		return;
-	emit_keep_dictionary(scorer);
 	ranking->announced = true;
 	ranking->announced_version = ranking->version;
 	ranking->announced_relation = ranking->relation->number;
@@ -203,7 +182,6 @@ void
 emit_end(Scorer *scorer, Ranking *ranking)
 {
 	announce_ranking(scorer, ranking);
-	emit_keep_dictionary(scorer);
 	ranking->announced = false;
 	ranking->ending = true;
 	ranking->ended_relation = ranking->relation->number;
@@ -242,7 +220,6 @@ emit_begin(Scorer *scorer)
 
 	buffer_reset(&scorer->record);
 	record_begin(&scorer->record);
-	scorer->dictionary_kept = false;
 	scorer->header = (RecordHeader){
 		.seq = unit->seq,
 		.part = scorer->part,

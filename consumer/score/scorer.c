@@ -52,7 +52,6 @@ scorer_destroy(Scorer *scorer)
 	image_free(&scorer->image);
 	buffer_free(&scorer->detail);
 	buffer_free(&scorer->record);
-	buffer_free(&scorer->dictionary);
 	buffer_free(&scorer->remapped);
 	buffer_free(&scorer->remapped_row);
 	buffer_free(&scorer->spliced);

@@ -78,9 +78,7 @@ struct Scorer
 	/* the record */
 	Buffer record;
 	RecordHeader header;
-	bool ready;		   /* and not yet followed by another call */
-	Buffer dictionary; /* as it was before this record, once the record has changed it */
-	bool dictionary_kept;
+	bool ready; /* and not yet followed by another call */
 
 	/* the item at hand */
 	Image image;
@@ -124,9 +122,7 @@ extern void emit_quarantine(Scorer *scorer, Relation *relation, Slice key, Slice
 extern void emit_end(Scorer *scorer, Ranking *ranking);
 /* The removals of rankings with a lower number; 0 = of all. */
 extern void emit_endings(Scorer *scorer, uint32_t below);
-/* A relation or ranking is about to be told differently: keep the dictionary as it is now. */
-extern void emit_keep_dictionary(Scorer *scorer);
-extern void emit_dictionary(Scorer *scorer, Buffer *out);
+extern void emit_dictionary(const Scorer *scorer, Buffer *out);
 
 /* ---- show.c ------------------------------------------------------------------------------- */
 

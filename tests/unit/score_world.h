@@ -297,7 +297,7 @@ typedef struct World
 	Buffer frame; /* entries of the transaction being written */
 	Buffer feed;  /* all records: u64 length, bytes */
 	bool
-		dictionaries; /* also keep, behind each record, the dictionary a segment beginning there would have */
+		dictionaries; /* also keep, behind each record, the dictionary a segment that begins then would have */
 	size_t shown;	  /* feed[shown..] has not been asked for yet */
 	Buffer text;
 	Table watched, ranking, item;
