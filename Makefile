@@ -135,7 +135,7 @@ $(B)/fault/%: tests/fault/%.c
 $(B)/fault/walrankd: tests/fault/fs_fault.c $(B)/obj/consumer/walrankd.o $(B)/libwalrank.a
 	@mkdir -p $(@D)
 	@echo '  CC (fault)   $<'
-	$(Q)$(CC) $(C_FLAGS) -MMD -MP -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(C_FLAGS) -rdynamic -o $@ $^ $(LIBS)
 
 .PHONY: fault
 fault: $(FAULT:%=$(B)/fault/%) $(if $(wildcard tests/fault/fs_fault.c),$(B)/fault/walrankd)

@@ -169,7 +169,8 @@ sub start
 		open STDIN, '<', '/dev/null';
 		%ENV = (%ENV, %{ $self->{env} // {} });
 		no warnings "exec";
-		exec { bin('walrankd') } bin('walrankd'), '-c', $self->{conf}, @more;
+		my $program = $self->{program} // bin('walrankd');
+		exec { $program } $program, '-c', $self->{conf}, @more;
 		POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;

@@ -18,7 +18,7 @@ my $tier = $ENV{WALRANK_TIER};
 my $cycles = $ENV{WALRANK_CYCLES} // { check => 10, full => 60, torture => 3000 }->{$tier};
 my $round = 60; # cycles between two verdicts
 my $writers = 8;
-my $rate = $ENV{WALRANK_RATE} // 550;
+my $rate = $ENV{WALRANK_RATE} // 650;
 my $seed = seed();
 
 # ---- the three that can be killed -------------------------------------------------------------------------
