@@ -111,6 +111,8 @@ static const OptionDef sink_options[] = {{"flush_interval", OPT_MS, AT(SinkConfi
 										  "100ms", 1, 60000, .help = "a batch waits at most this long"},
 										 {"flush_rows", OPT_INT, AT(SinkConfig, flush_rows), "10000", 1,
 										  1000000, .help = "or until it has so many records"},
+										 {"start", OPT_ENUM, AT(SinkConfig, start), "oldest",
+										  .choices = sink_from_names, .help = "where a sink begins that is new"},
 										 {.name = NULL}};
 
 typedef struct Section
@@ -602,7 +604,7 @@ config_sink_equal(const SinkConfig *a, const SinkConfig *b)
 	bool same = strcmp(a->name, b->name) == 0 && a->type == b->type;
 
 	for (const OptionDef *def = sink_options; same && def->name != NULL; def++)
-		same = same_value(def, a, b);
+		same = strcmp(def->name, "start") == 0 || same_value(def, a, b);
 	for (const OptionDef *def = a->type->options; same && def->name != NULL; def++)
 		same = same_value(def, a->options, b->options);
 	return same;

@@ -109,7 +109,7 @@ extern void config_free(Config *config);
  * one "section.key" per line.  Sinks are left alone: daemon/sinkset.h brings them to the new configuration.
  */
 extern void config_reload(Config *live, const Config *fresh, Buffer *restart);
-/* Same name, type and settings. */
+/* Same name, type and settings; `start` counts once only, when a sink is new. */
 extern bool config_sink_equal(const SinkConfig *a, const SinkConfig *b);
 extern void config_sink_free(SinkConfig *sink);
 /* Every section and key, for --help. */

@@ -161,14 +161,19 @@ receiver_main(void *arg)
 	return NULL;
 }
 
+/* A sink that is new and cannot begin says so and stops: the others, and the stream, go on. */
 static bool
 start_sinks(Daemon *daemon, Error *err)
 {
 	Buffer said = {0};
-	bool ok = sinkset_check(daemon->parts.sinks, daemon->config, err) &&
-			  sinkset_apply(daemon->parts.sinks, daemon->config, &said, err);
+	bool ok = sinkset_apply(daemon->parts.sinks, daemon->config, &said, err);
 
 	buffer_free(&said);
+	if (!ok && err->class != ERR_DISK && err->class != ERR_CONFIG)
+	{
+		log_error(LOG_ERROR, err, NULL);
+		ok = true;
+	}
 	return ok;
 }
 
@@ -221,9 +226,30 @@ say_lines(const Buffer *lines, LogLevel level, const char *format, const char *m
 	buffer_printf(answer, "]");
 }
 
+/* `walrank sink add`: the section is there, the sink is not yet, and begins where the operator said. */
+static bool
+check_added(Daemon *daemon, Config *fresh, const SteeringAdd *add, Error *err)
+{
+	SinkView view;
+	int at = 0;
+
+	for (int i = 0; sinkset_view(daemon->parts.sinks, i, &view); i++)
+		if (strcmp(view.name, add->name) == 0)
+			return error_set(err, ERR_CONFIG, "the daemon has sink \"%s\" already", add->name);
+	while (at < fresh->nsinks && strcmp(fresh->sinks[at].name, add->name) != 0)
+		at++;
+	if (at == fresh->nsinks)
+	{
+		error_set(err, ERR_CONFIG, "\"%s\" has no section [sink %s]", fresh->file, add->name);
+		return error_hint(err, "Write it with type and target, then run this again.");
+	}
+	fresh->sinks[at].start = (int) add->from;
+	return true;
+}
+
 /* All of the file or nothing of it; what may not change while running is named. */
 static bool
-reload_all(Daemon *daemon, Buffer *answer, Error *err)
+reload_all(Daemon *daemon, const SteeringAdd *add, Buffer *answer, Error *err)
 {
 	Config *fresh;
 	Buffer restart = {0};
@@ -233,7 +259,8 @@ reload_all(Daemon *daemon, Buffer *answer, Error *err)
 	if (!config_read(daemon->request->file, daemon->request->overrides, daemon->request->noverrides, &fresh,
 					 err))
 		return false;
-	if (!sinkset_check(daemon->parts.sinks, fresh, err))
+	if ((add != NULL && !check_added(daemon, fresh, add, err)) ||
+		!sinkset_admit(daemon->parts.sinks, fresh, err))
 	{
 		config_free(fresh);
 		return false;
@@ -254,13 +281,13 @@ reload_all(Daemon *daemon, Buffer *answer, Error *err)
 }
 
 static bool
-reload(void *context, Buffer *answer, Error *err)
+reload(void *context, const SteeringAdd *add, Buffer *answer, Error *err)
 {
 	Daemon *daemon = context;
 	bool ok;
 
 	pthread_mutex_lock(&daemon->reloading);
-	ok = reload_all(daemon, answer, err);
+	ok = reload_all(daemon, add, answer, err);
 	pthread_mutex_unlock(&daemon->reloading);
 	if (!ok)
 		log_error(LOG_ERROR, err, "configuration not reloaded, nothing changed");
@@ -272,18 +299,22 @@ reload(void *context, Buffer *answer, Error *err)
 static bool
 start(Daemon *daemon, Error *err)
 {
-	const SinkHistory history = sink_history(journal_identity(daemon->state.journal));
+	const SinkSetParts sinks = {.feed = daemon->state.feed,
+								.journal = daemon->state.journal,
+								.history = sink_history(journal_identity(daemon->state.journal)),
+								.state_dir = daemon->config->state.directory,
+								.state_dirfd = daemon->state.dirfd};
 	SessionContext context;
 
 	config_source_settings(daemon->config, &daemon->settings);
-	daemon->parts =
-		(HousekeepingParts){.state = &daemon->state,
-							.config = daemon->config,
-							.settings = &daemon->settings,
-							.sinks = sinkset_create(daemon->state.feed, &history,
-													daemon->config->state.directory, daemon->state.dirfd),
-							.failed = thread_failed,
-							.context = daemon};
+	daemon->parts = (HousekeepingParts){
+		.state = &daemon->state,
+		.config = daemon->config,
+		.settings = &daemon->settings,
+		.failed = thread_failed,
+		.context = daemon};
+	if (!sinkset_create(&sinks, &daemon->parts.sinks, err))
+		return false;
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
 	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
 	context = (SessionContext){.settings = &daemon->settings,

@@ -18,6 +18,8 @@
 #include "base/log.h"
 
 #define PAUSE_BYTES_MAX 256
+#define KNOWN_NAME "sinks" /* in the state directory: a sink not in it is new */
+#define KNOWN_BYTES_MAX (CONFIG_SINKS_MAX * 64)
 
 typedef struct Slot
 {
@@ -28,10 +30,9 @@ typedef struct Slot
 
 struct SinkSet
 {
-	Feed *feed;
-	SinkHistory history;
-	char *state_dir;
-	int state_dirfd;
+	SinkSetParts parts;
+	Buffer written; /* as the file KNOWN_NAME has them */
+	Buffer known; /* names of sinks that have been admitted, each ended by a newline; under `changing` */
 	pthread_mutex_t changing;
 	pthread_mutex_t lock; /* slots[] and nslots are written with both held */
 	Slot *slots[CONFIG_SINKS_MAX];
@@ -94,18 +95,24 @@ sinkset_set_paused(int state_dirfd, const char *sink, const SinkPosition *positi
 
 /* ---- slots ------------------------------------------------------------------------------------------ */
 
-SinkSet *
-sinkset_create(Feed *feed, const SinkHistory *history, const char *state_dir, int state_dirfd)
+bool
+sinkset_create(const SinkSetParts *parts, SinkSet **created, Error *err)
 {
-	SinkSet *set = xcalloc(1, sizeof(*set));
+	char known[KNOWN_BYTES_MAX];
+	size_t len = 0;
+	bool found;
+	SinkSet *set;
 
-	set->feed = feed;
-	set->history = *history;
-	set->state_dir = xstrdup(state_dir);
-	set->state_dirfd = state_dirfd;
+	if (!fs_read_file(parts->state_dirfd, KNOWN_NAME, sizeof(known), known, &len, &found, err))
+		return false;
+	set = xcalloc(1, sizeof(*set));
+	set->parts = *parts;
+	buffer_append(&set->known, known, found ? len : 0);
+	buffer_append(&set->written, known, found ? len : 0);
 	pthread_mutex_init(&set->changing, NULL);
 	pthread_mutex_init(&set->lock, NULL);
-	return set;
+	*created = set;
+	return true;
 }
 
 static Slot *
@@ -172,7 +179,7 @@ slot_start(SinkSet *set, Slot *slot, Error *err)
 {
 	SinkRunner *runner;
 
-	if (!sink_runner_start(&slot->config, set->feed, &set->history, set->state_dir, &runner, err))
+	if (!sink_runner_start(&slot->config, set->parts.feed, &set->parts.history, set->parts.state_dir, &runner, err))
 	{
 		error_wrap(err, "sink \"%s\"", slot->config.name);
 		pthread_mutex_lock(&set->lock);
@@ -211,15 +218,67 @@ slot_free(Slot *slot)
 	free(slot);
 }
 
-/* Starts, unless the sink is paused. */
+/* ---- sinks that are new (K1) --------------------------------------------------------------------------- */
+
+static bool
+is_known(const SinkSet *set, const char *name)
+{
+	const char *at = (const char *) set->known.data;
+	const char *end = at + set->known.len;
+	const size_t len = strlen(name);
+
+	while (at < end)
+	{
+		const char *stop = memchr(at, '\n', (size_t) (end - at));
+
+		if (stop == NULL)
+			return false;
+		if ((size_t) (stop - at) == len && memcmp(at, name, len) == 0)
+			return true;
+		at = stop + 1;
+	}
+	return false;
+}
+
+/*
+ * The first checkpoint of a sink that was not here before.  One that was, and has none now, was emptied by
+ * somebody: it may not quietly begin somewhere, K1 judges it when it is opened.
+ */
+static bool
+admit(SinkSet *set, const SinkConfig *config, Error *err)
+{
+	const SinkSource source = {.feed = set->parts.feed};
+	SinkPosition position;
+	bool found = false;
+	bool ok = true;
+
+	if (is_known(set, config->name))
+		return true;
+	/* where it begins anyway: a target that is away for now can be added all the same */
+	if (config->start != SINK_FROM_OLDEST || feed_first_seq(set->parts.feed) > 1)
+		ok = sink_read(config, &set->parts.history, set->parts.state_dir, &position, &found, err) &&
+			 (found || sink_add(config, &set->parts.history, set->parts.state_dir, source, set->parts.journal,
+								(SinkFrom) config->start, err));
+	if (ok)
+		buffer_printf(&set->known, "%s\n", config->name);
+	return ok;
+}
+
+/* Starts, unless the sink is paused or may not begin. */
 static bool
 slot_begin(SinkSet *set, Slot *slot, Error *err)
 {
 	SinkPosition position;
 	bool paused;
 
-	if (!read_pause(set->state_dirfd, slot->config.name, &position, &paused, err))
+	if (!read_pause(set->parts.state_dirfd, slot->config.name, &position, &paused, err) ||
+		!admit(set, &slot->config, err))
+	{
+		pthread_mutex_lock(&set->lock);
+		note(slot, SINK_STOPPED, err);
+		pthread_mutex_unlock(&set->lock);
 		return false;
+	}
 	if (!paused)
 		return slot_start(set, slot, err);
 	pthread_mutex_lock(&set->lock);
@@ -236,19 +295,43 @@ try_config(const SinkSet *set, const SinkConfig *config, Error *err)
 {
 	Sink *sink;
 
-	if (!config->type->create(config->name, config->options, &set->history, set->state_dir, &sink, err))
+	if (!config->type->create(config->name, config->options, &set->parts.history, set->parts.state_dir, &sink, err))
 		return error_wrap(err, "sink \"%s\"", config->name);
 	config->type->destroy(sink);
 	return true;
 }
 
 bool
-sinkset_check(SinkSet *set, const Config *config, Error *err)
+sinkset_admit(SinkSet *set, const Config *config, Error *err)
 {
 	bool ok = true;
 
+	pthread_mutex_lock(&set->changing);
 	for (int i = 0; ok && i < config->nsinks; i++)
 		ok = try_config(set, &config->sinks[i], err);
+	for (int i = 0; ok && i < config->nsinks; i++)
+		ok = admit(set, &config->sinks[i], err);
+	pthread_mutex_unlock(&set->changing);
+	return ok;
+}
+
+/* A name that is gone from the configuration is new when it comes back. */
+static bool
+keep_known(SinkSet *set, Error *err)
+{
+	Buffer names = {0};
+	bool ok = true;
+
+	for (int i = 0; i < set->nslots; i++)
+		if (is_known(set, set->slots[i]->config.name))
+			buffer_printf(&names, "%s\n", set->slots[i]->config.name);
+	if (!slice_equal(buffer_slice(&names), buffer_slice(&set->written)))
+		ok = fs_replace(set->parts.state_dirfd, KNOWN_NAME, buffer_slice(&names), err);
+	buffer_reset(&set->known);
+	buffer_append_slice(&set->known, buffer_slice(&names));
+	buffer_reset(&set->written);
+	buffer_append_slice(&set->written, buffer_slice(&names));
+	buffer_free(&names);
 	return ok;
 }
 
@@ -292,7 +375,7 @@ settle_slot(SinkSet *set, SinkConfig *config, bool *begin, Buffer *said)
 	}
 	else if (config_sink_equal(&slot->config, config))
 	{
-		*begin = false;
+		*begin = slot->runner == NULL && slot->last.state == SINK_STOPPED; /* it could not begin before */
 		config_sink_free(config);
 		return slot;
 	}
@@ -313,6 +396,7 @@ sinkset_apply(SinkSet *set, Config *config, Buffer *said, Error *err)
 	bool begin[CONFIG_SINKS_MAX];
 	const int n = config->nsinks;
 	int ngone = 0;
+	Error ignored;
 	bool ok = true;
 
 	pthread_mutex_lock(&set->changing);
@@ -333,13 +417,13 @@ sinkset_apply(SinkSet *set, Config *config, Buffer *said, Error *err)
 	{
 		Error one;
 
-		/* nothing but want of a thread or of a readable state directory can be met here */
 		if (!begin[i] || slot_begin(set, slots[i], &one))
 			continue;
 		if (ok)
 			*err = one;
 		ok = false;
 	}
+	ok = (ok ? keep_known(set, err) : keep_known(set, &ignored)) && ok;
 	pthread_mutex_unlock(&set->changing);
 	return ok;
 }
@@ -352,13 +436,13 @@ pause_slot(SinkSet *set, Slot *slot, Error *err)
 	SinkStatus status;
 	bool paused;
 
-	if (!sinkset_is_paused(set->state_dirfd, slot->config.name, &paused, err))
+	if (!sinkset_is_paused(set->parts.state_dirfd, slot->config.name, &paused, err))
 		return false;
 	if (paused)
 		return error_set(err, ERR_CONFIG, "sink \"%s\" is paused already", slot->config.name);
 	slot_status(slot, &status);
 	/* what it reaches before its thread ends is more than the file says: holding back too much is safe */
-	if (!sinkset_set_paused(set->state_dirfd, slot->config.name, &status.position, err))
+	if (!sinkset_set_paused(set->parts.state_dirfd, slot->config.name, &status.position, err))
 		return false;
 	slot_end(set, slot, SINK_PAUSED);
 	log_line(LOG_INFO, "sink \"%s\" paused at unit %" PRIu64, slot->config.name, slot->last.position.seq);
@@ -371,15 +455,15 @@ resume_slot(SinkSet *set, Slot *slot, Error *err)
 	SinkStatus status;
 	bool paused;
 
-	if (!sinkset_is_paused(set->state_dirfd, slot->config.name, &paused, err))
+	if (!sinkset_is_paused(set->parts.state_dirfd, slot->config.name, &paused, err))
 		return false;
 	slot_status(slot, &status);
 	if (!paused && status.state != SINK_STOPPED)
 		return error_set(err, ERR_CONFIG, "sink \"%s\" is not paused", slot->config.name);
-	if (paused && !sinkset_set_paused(set->state_dirfd, slot->config.name, NULL, err))
+	if (paused && !sinkset_set_paused(set->parts.state_dirfd, slot->config.name, NULL, err))
 		return false;
 	slot_end(set, slot, SINK_STARTING);
-	if (!slot_start(set, slot, err))
+	if (!slot_begin(set, slot, err) || !keep_known(set, err))
 		return false;
 	log_line(LOG_INFO, "sink \"%s\" resumed", slot->config.name);
 	return true;
@@ -449,7 +533,7 @@ left_us(int64_t deadline_us)
 void
 sinkset_stop(SinkSet *set, int64_t deadline_us)
 {
-	const uint64_t durable = feed_durable(set->feed);
+	const uint64_t durable = feed_durable(set->parts.feed);
 
 	for (int i = 0; i < set->nslots; i++)
 	{
@@ -468,6 +552,7 @@ sinkset_stop(SinkSet *set, int64_t deadline_us)
 	}
 	pthread_mutex_destroy(&set->changing);
 	pthread_mutex_destroy(&set->lock);
-	free(set->state_dir);
+	buffer_free(&set->known);
+	buffer_free(&set->written);
 	free(set);
 }

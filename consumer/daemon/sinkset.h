@@ -21,15 +21,27 @@ typedef struct SinkView
 	SinkStatus status; /* of a paused one: where it stood */
 } SinkView;
 
-/* What history points to is borrowed. */
-extern SinkSet *sinkset_create(Feed *feed, const SinkHistory *history, const char *state_dir,
-							   int state_dirfd);
-/* Whether every sink of config could be made; touches nothing. */
-extern bool sinkset_check(SinkSet *set, const Config *config, Error *err);
+/* What the set stands on; all of it outlives the set. */
+typedef struct SinkSetParts
+{
+	Feed *feed;
+	Journal *journal; /* where a fill is asked for */
+	SinkHistory history;
+	const char *state_dir;
+	int state_dirfd;
+} SinkSetParts;
+
+extern bool sinkset_create(const SinkSetParts *parts, SinkSet **set, Error *err);
 /*
- * Brings the set to what config, which has passed the check, says: removes, changes and adds.  Takes config's
- * sinks over.  said: a line for each sink that is another now.  A failure (no thread to be had) is that of the
- * sinks it names: the others are as config says.
+ * Whether every sink of config could be made; and those that were not here before, in this daemon's life or
+ * an earlier one, get their first checkpoint where `start` says (K1), unless they bring one.  A false answer
+ * means that nothing runs otherwise than before.
+ */
+extern bool sinkset_admit(SinkSet *set, const Config *config, Error *err);
+/*
+ * Brings the set to what config says: removes, changes and adds.  Takes config's sinks over.  said: a line for
+ * each sink that is another now.  One that cannot be admitted or started is STOPPED and says why; the first
+ * such error is returned, the others are as config says.
  */
 extern bool sinkset_apply(SinkSet *set, Config *config, Buffer *said, Error *err);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "daemon/from.h"
 
 static bool
 status(void *context, const char *const *arguments, Buffer *answer, Error *err)
@@ -22,7 +23,7 @@ reload(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
 	const Steering *steering = context;
 
-	return steering->reload(steering->context, answer, err);
+	return steering->reload(steering->context, NULL, answer, err);
 }
 
 static bool
@@ -77,6 +78,83 @@ sink_resume(void *context, const char *const *arguments, Buffer *answer, Error *
 	return true;
 }
 
+static bool
+sink_from(const char *name, SinkFrom *from, Error *err)
+{
+	for (int i = 0; sink_from_names[i] != NULL; i++)
+		if (strcmp(sink_from_names[i], name) == 0)
+		{
+			*from = (SinkFrom) i;
+			return true;
+		}
+	return error_set(err, ERR_CONFIG, "a sink begins at oldest, current or now, not \"%.40s\"", name);
+}
+
+static bool
+sink_add_verb(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	const Steering *steering = context;
+	SteeringAdd add = {.name = arguments[0]};
+
+	return sink_from(arguments[1], &add.from, err) &&
+		   steering->reload(steering->context, &add, answer, err);
+}
+
+static bool
+find_sink(SinkSet *sinks, const char *name, Error *err)
+{
+	SinkView view;
+
+	for (int i = 0; sinkset_view(sinks, i, &view); i++)
+		if (strcmp(view.name, name) == 0)
+			return true;
+	return error_set(err, ERR_CONFIG, "there is no sink \"%.80s\"", name);
+}
+
+static bool
+sink_fill(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	const Steering *steering = context;
+
+	if (!find_sink(steering->parts->sinks, arguments[0], err) ||
+		!sink_fill_append(steering->parts->state->journal, arguments[0], err))
+		return false;
+	answer_sink(answer, arguments[0], "filling");
+	return true;
+}
+
+typedef struct Replay
+{
+	const Steering *steering;
+	uint64_t seq;
+} Replay;
+
+static bool
+replay_held(void *context, const SinkConfig *config, Error *err)
+{
+	const Replay *replay = context;
+	const State *state = replay->steering->parts->state;
+	const SinkHistory history = sink_history(journal_identity(state->journal));
+	const SinkSource source = {.feed = state->feed};
+
+	return sink_replay(config, &history, replay->steering->parts->config->state.directory, source, replay->seq, err);
+}
+
+static bool
+sink_replay_verb(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	Replay replay = {.steering = context};
+	const SinkSource source = {.feed = replay.steering->parts->state->feed};
+
+	if (!from_unit(source, arguments[1], &replay.seq, err) ||
+		!sinkset_hold(replay.steering->parts->sinks, arguments[0], replay_held, &replay, err))
+		return false;
+	buffer_printf(answer, "{\"sink\":");
+	json_string(answer, slice_string(arguments[0]));
+	buffer_printf(answer, ",\"from_seq\":%llu}", (unsigned long long) replay.seq);
+	return true;
+}
+
 const ControlVerb steering_verbs[] = {
 	{"status", "", "what the daemon is doing", status},
 	{"reload", "", "reads the configuration again: all of it or nothing", reload},
@@ -84,5 +162,9 @@ const ControlVerb steering_verbs[] = {
 	{"sink list", "", "the sinks and where they stand", sink_list},
 	{"sink pause", "NAME", "stops a sink; it keeps its checkpoint and holds the feed back", sink_pause},
 	{"sink resume", "NAME", "starts a paused or stopped sink again", sink_resume},
+	{"sink add", "NAME START", "reads the configuration again; that sink begins at oldest, current or now",
+	 sink_add_verb},
+	{"sink fill", "NAME", "repeats for one sink what was last emitted, beside what it holds", sink_fill},
+	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN", sink_replay_verb},
 	{NULL, NULL, NULL, NULL},
 };

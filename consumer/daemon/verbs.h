@@ -7,12 +7,19 @@
 #include "daemon/control.h"
 #include "daemon/status.h"
 
+/* One sink that begins elsewhere than its section says. */
+typedef struct SteeringAdd
+{
+	const char *name;
+	SinkFrom from;
+} SteeringAdd;
+
 /* What the verbs work on; lives as long as the control socket. */
 typedef struct Steering
 {
 	HousekeepingParts *parts;
 	int64_t started_us; /* wall clock */
-	bool (*reload)(void *context, Buffer *answer, Error *err);
+	bool (*reload)(void *context, const SteeringAdd *add_or_null, Buffer *answer, Error *err);
 	void *context;
 } Steering;
 

@@ -88,6 +88,7 @@ typedef struct SinkConfig
 	void *options;
 	int64_t flush_interval_ms; /* default 100 */
 	int64_t flush_rows;		   /* default 10000 */
+	int start;				   /* SinkFrom: where it begins when it is new; default oldest */
 } SinkConfig;
 
 typedef enum
@@ -120,11 +121,12 @@ extern void sink_runner_destroy(SinkRunner *runner);
 
 /* ---- tools ------------------------------------------------------------------------------------- */
 
-/* The feed, of this daemon or (feed NULL) in its directory while no daemon runs. */
+/* The feed, of this daemon or (feed NULL) in its directory. */
 typedef struct SinkSource
 {
 	Feed *feed;
 	int dirfd;
+	uint64_t first_seq, last_seq; /* of a directory beside a running daemon: what it says may be read (R5); else 0 */
 } SinkSource;
 
 /* The checkpoint as it is, without fencing the writer. ERR_REFUSE when it is a foreign stream's. */
@@ -140,6 +142,8 @@ typedef enum
 	SINK_FROM_NOW,	   /* what comes from now on */
 	SINK_FROM_CURRENT, /* everything there is: a fill */
 } SinkFrom;
+
+extern const char *const sink_from_names[]; /* "oldest", .. in this order, NULL-ended */
 
 /* K1: the first checkpoint of a sink that is new and empty, before its runner starts. oldest and now write it; current
  * appends a fill, where the runner will begin. ERR_CONFIG when there is a checkpoint already, ERR_REFUSE when it is not empty. */

@@ -11,6 +11,8 @@
 
 typedef unsigned long long ull;
 
+const char *const sink_from_names[] = {"oldest", "now", "current", NULL};
+
 /* ---- the feed --------------------------------------------------------------------------------- */
 
 static bool
@@ -33,6 +35,10 @@ extent(SinkSource source, uint64_t *first, uint64_t *last, Error *err)
 		*last = feed_durable(source.feed);
 		return true;
 	}
+	*first = source.first_seq;
+	*last = source.last_seq;
+	if (source.last_seq != 0)
+		return true;
 	if (!feed_verify(source.dirfd, &report, err))
 		return false;
 	*first = report.first.seq + 1;
@@ -311,7 +317,8 @@ into_open(const SinkConfig *config, Sink *sink, SinkSource source, SinkPosition 
 
 	if (!open_reader(source, position->seq + 1, &reader, err))
 		return false;
-	while (ok && (event = feed_reader_next(reader, &record, err)) == FEED_RECORD)
+	while (ok && (event = feed_reader_next(reader, &record, err)) == FEED_RECORD &&
+		   (source.last_seq == 0 || record.header.seq <= source.last_seq))
 	{
 		ok = into_record(config, sink, reader, &record, position, &rows, err);
 		if (ok && rows >= INTO_ROWS)
