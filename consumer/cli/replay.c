@@ -53,8 +53,8 @@ into(const Config *config, const SinkConfig *sink, const char *from, const char 
 	if (!stopped_look(config, &stopped, err))
 		return false;
 	ok = from_unit(stopped_source(&stopped), from, &seq, err) &&
-		 sink_replay_into(sink, &stopped.history, config->state.directory, stopped_source(&stopped), seq, target,
-						  &reached, err);
+		 sink_replay_into(sink, &stopped.history, config->state.directory, stopped_source(&stopped), seq,
+						  target, &reached, err);
 	stopped_close(&stopped);
 	if (ok)
 		cli_print("units %" PRIu64 " to %" PRIu64 " are in \"%s\"\n", seq, reached.seq, target);

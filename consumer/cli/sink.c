@@ -19,11 +19,13 @@ static const char *const states[] = {"starting", "streaming", "retrying", "stopp
 
 /* ---- what all of them need ------------------------------------------------------------------------- */
 
-typedef int (*SinkVerb)(const Cli *cli, const Config *config, const SinkConfig *sink, const char *const *values);
+typedef int (*SinkVerb)(const Cli *cli, const Config *config, const SinkConfig *sink,
+						const char *const *values);
 
 /* The configuration, and the sink that is the first operand; then the verb. */
 static int
-with_sink(const Cli *cli, const char *what, const char *const *values, const char *const *operands, SinkVerb verb)
+with_sink(const Cli *cli, const char *what, const char *const *values, const char *const *operands,
+		  SinkVerb verb)
 {
 	const SinkConfig *sink;
 	Config *config;
@@ -71,12 +73,14 @@ print_list(const json_t *sinks)
 	size_t i;
 	json_t *sink;
 
-	cli_print("%-16s %-10s %-10s %12s %-14s %12s  %s\n", "SINK", "TYPE", "STATE", "UNIT", "LSN", "APPLIED", "NOTE");
+	cli_print("%-16s %-10s %-10s %12s %-14s %12s  %s\n", "SINK", "TYPE", "STATE", "UNIT", "LSN", "APPLIED",
+			  "NOTE");
 	json_array_foreach(sinks, i, sink)
 	{
 		const char *note = json_string_value(json_object_get(sink, "note"));
 
-		cli_print("%-16s %-10s %-10s %12lld %-14s %12lld  %s\n", json_string_value(json_object_get(sink, "name")),
+		cli_print("%-16s %-10s %-10s %12lld %-14s %12lld  %s\n",
+				  json_string_value(json_object_get(sink, "name")),
 				  json_string_value(json_object_get(sink, "type")),
 				  json_string_value(json_object_get(sink, "state")),
 				  (long long) json_integer_value(json_object_get(sink, "seq")),
@@ -98,12 +102,12 @@ describe(const StoppedState *stopped, const Config *config, const SinkConfig *si
 			  sinkset_is_paused(stopped->state.dirfd, sink->name, &paused, &err);
 
 	snprintf(end_lsn, sizeof(end_lsn), LSN_FORMAT, LSN_ARGS(position.end_lsn));
-	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:s}", "name", sink->name, "type",
-					 sink->type->name, "state", paused ? states[SINK_PAUSED] : "daemon down", "checkpoint", found,
-					 "seq", (json_int_t) position.seq, "part", (int) position.part, "end_lsn", end_lsn, "applied",
-					 (json_int_t) position.applied, "filtered", (json_int_t) position.filtered, "parked",
-					 (json_int_t) position.parked, "quarantined", (json_int_t) position.quarantined, "note",
-					 ok ? "" : err.message);
+	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:s}", "name", sink->name,
+					 "type", sink->type->name, "state", paused ? states[SINK_PAUSED] : "daemon down",
+					 "checkpoint", found, "seq", (json_int_t) position.seq, "part", (int) position.part,
+					 "end_lsn", end_lsn, "applied", (json_int_t) position.applied, "filtered",
+					 (json_int_t) position.filtered, "parked", (json_int_t) position.parked, "quarantined",
+					 (json_int_t) position.quarantined, "note", ok ? "" : err.message);
 }
 
 static bool
@@ -170,7 +174,8 @@ set_paused_stopped(const Config *config, const SinkConfig *sink, bool pause, Err
 		return false;
 	ok = sinkset_is_paused(stopped.state.dirfd, sink->name, &paused, err);
 	if (ok && paused == pause)
-		ok = error_set(err, ERR_CONFIG, "sink \"%s\" is %s", sink->name, pause ? "paused already" : "not paused");
+		ok = error_set(err, ERR_CONFIG, "sink \"%s\" is %s", sink->name,
+					   pause ? "paused already" : "not paused");
 	/* one that cannot be asked holds the feed back as a whole: safe */
 	if (ok && pause)
 		sink_read(sink, &stopped.history, config->state.directory, &position, &found, &ignored);
@@ -292,7 +297,8 @@ enum
 };
 
 static const CliOption add_options[] = {
-	{"--start", "WHERE", "oldest (of the feed), current (all there is, by a fill) or now; default: its section's"},
+	{"--start", "WHERE",
+	 "oldest (of the feed), current (all there is, by a fill) or now; default: its section's"},
 	{0},
 };
 
@@ -323,12 +329,13 @@ add_stopped(const Config *config, const SinkConfig *sink, int start)
 	}
 	if (!stopped_open(config, &stopped, &err))
 		return cli_fail(&err);
-	ok = sink_add(sink, &stopped.history, config->state.directory, stopped_source(&stopped), NULL, (SinkFrom) start,
-				  &err);
+	ok = sink_add(sink, &stopped.history, config->state.directory, stopped_source(&stopped), NULL,
+				  (SinkFrom) start, &err);
 	stopped_close(&stopped);
 	if (!ok)
 		return cli_fail(&err);
-	cli_print("sink \"%s\" begins at the feed's %s\n", sink->name, start == SINK_FROM_NOW ? "end" : "beginning");
+	cli_print("sink \"%s\" begins at the feed's %s\n", sink->name,
+			  start == SINK_FROM_NOW ? "end" : "beginning");
 	return EXIT_DONE;
 }
 
@@ -376,7 +383,8 @@ fill_one(const Cli *cli, const Config *config, const SinkConfig *sink, const cha
 		cli_print("sink \"%s\" would be given everything there is, beside what it holds\n", sink->name);
 		return EXIT_DONE;
 	}
-	return ask_sink(config, "sink fill", sink->name, "is filled: what it holds stays until all is there anew");
+	return ask_sink(config, "sink fill", sink->name,
+					"is filled: what it holds stays until all is there anew");
 }
 
 static int
@@ -405,17 +413,19 @@ say_verified(const Cli *cli, const SinkConfig *sink, const SinkVerify *report)
 		document = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s}", "sink", sink->name, "ok",
 							 report->different == 0 && report->from_seq <= report->to_seq, "from_seq",
 							 (json_int_t) report->from_seq, "to_seq", (json_int_t) report->to_seq, "compared",
-							 (json_int_t) report->compared, "different", (json_int_t) report->different, "first",
-							 report->first);
+							 (json_int_t) report->compared, "different", (json_int_t) report->different,
+							 "first", report->first);
 		cli_print_json(document);
 		json_decref(document);
 		return;
 	}
 	if (report->from_seq > report->to_seq)
 		cli_print("sink \"%s\" cannot be compared: %s\n", sink->name,
-				  report->first[0] != '\0' ? report->first : "the feed does not reach back to where it began");
+				  report->first[0] != '\0' ? report->first
+										   : "the feed does not reach back to where it began");
 	else
-		cli_print("sink \"%s\": %" PRIu64 " compared with units %" PRIu64 " to %" PRIu64 ", %" PRIu64 " different%s%s\n",
+		cli_print("sink \"%s\": %" PRIu64 " compared with units %" PRIu64 " to %" PRIu64 ", %" PRIu64
+				  " different%s%s\n",
 				  sink->name, report->compared, report->from_seq, report->to_seq, report->different,
 				  report->different > 0 ? ": " : "", report->first);
 }
@@ -431,7 +441,8 @@ verify_one(const Cli *cli, const Config *config, const SinkConfig *sink, const c
 	/* it reads up to the sink's checkpoint only, which is durable: a running daemon may go on */
 	if (!stopped_look(config, &stopped, &err))
 		return cli_fail(&err);
-	ok = sink_verify(sink, &stopped.history, config->state.directory, stopped_source(&stopped), &report, &err);
+	ok =
+		sink_verify(sink, &stopped.history, config->state.directory, stopped_source(&stopped), &report, &err);
 	stopped_close(&stopped);
 	if (!ok)
 		return cli_fail(&err);

@@ -9,7 +9,8 @@
 #include "base/fs.h"
 #include "cli/ask.h"
 
-static const State closed = {.dirfd = -1, .lockfd = -1, .journal_dirfd = -1, .store_dirfd = -1, .feed_dirfd = -1};
+static const State closed = {
+	.dirfd = -1, .lockfd = -1, .journal_dirfd = -1, .store_dirfd = -1, .feed_dirfd = -1};
 
 static bool
 read_identity(const Config *config, StoppedState *stopped, Error *err)
@@ -53,7 +54,8 @@ ask_extent(const Config *config, StoppedState *stopped, Error *err)
 	stopped->first_seq = stopped->last_seq = 0;
 	if (!cli_ask(config, "status", &status, err))
 		return err->class == ERR_RETRY;
-	stopped->first_seq = (uint64_t) json_integer_value(json_object_get(json_object_get(status, "feed"), "first_seq"));
+	stopped->first_seq =
+		(uint64_t) json_integer_value(json_object_get(json_object_get(status, "feed"), "first_seq"));
 	stopped->last_seq =
 		(uint64_t) json_integer_value(json_object_get(json_object_get(status, "journal"), "durable_seq"));
 	json_decref(status);
@@ -77,7 +79,8 @@ stopped_look(const Config *config, StoppedState *stopped, Error *err)
 SinkSource
 stopped_source(const StoppedState *stopped)
 {
-	return (SinkSource){.dirfd = stopped->state.feed_dirfd, .first_seq = stopped->first_seq, .last_seq = stopped->last_seq};
+	return (SinkSource){
+		.dirfd = stopped->state.feed_dirfd, .first_seq = stopped->first_seq, .last_seq = stopped->last_seq};
 }
 
 void
@@ -98,7 +101,8 @@ cli_find_sink(const Config *config, const char *name, Error *err)
 		buffer_printf(&known, "%s%s", known.len > 0 ? ", " : "", config->sinks[i].name);
 	}
 	error_set(err, ERR_CONFIG, "there is no sink \"%.80s\"", name);
-	error_hint(err, "The configuration has: %.*s.", (int) known.len, known.len > 0 ? (char *) known.data : "");
+	error_hint(err, "The configuration has: %.*s.", (int) known.len,
+			   known.len > 0 ? (char *) known.data : "");
 	buffer_free(&known);
 	return NULL;
 }

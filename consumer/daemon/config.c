@@ -112,7 +112,8 @@ static const OptionDef sink_options[] = {{"flush_interval", OPT_MS, AT(SinkConfi
 										 {"flush_rows", OPT_INT, AT(SinkConfig, flush_rows), "10000", 1,
 										  1000000, .help = "or until it has so many records"},
 										 {"start", OPT_ENUM, AT(SinkConfig, start), "oldest",
-										  .choices = sink_from_names, .help = "where a sink begins that is new"},
+										  .choices = sink_from_names,
+										  .help = "where a sink begins that is new"},
 										 {.name = NULL}};
 
 typedef struct Section

@@ -307,12 +307,11 @@ start(Daemon *daemon, Error *err)
 	SessionContext context;
 
 	config_source_settings(daemon->config, &daemon->settings);
-	daemon->parts = (HousekeepingParts){
-		.state = &daemon->state,
-		.config = daemon->config,
-		.settings = &daemon->settings,
-		.failed = thread_failed,
-		.context = daemon};
+	daemon->parts = (HousekeepingParts){.state = &daemon->state,
+										.config = daemon->config,
+										.settings = &daemon->settings,
+										.failed = thread_failed,
+										.context = daemon};
 	if (!sinkset_create(&sinks, &daemon->parts.sinks, err))
 		return false;
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);

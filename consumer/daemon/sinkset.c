@@ -32,7 +32,7 @@ struct SinkSet
 {
 	SinkSetParts parts;
 	Buffer written; /* as the file KNOWN_NAME has them */
-	Buffer known; /* names of sinks that have been admitted, each ended by a newline; under `changing` */
+	Buffer known;	/* names of sinks that have been admitted, each ended by a newline; under `changing` */
 	pthread_mutex_t changing;
 	pthread_mutex_t lock; /* slots[] and nslots are written with both held */
 	Slot *slots[CONFIG_SINKS_MAX];
@@ -179,7 +179,8 @@ slot_start(SinkSet *set, Slot *slot, Error *err)
 {
 	SinkRunner *runner;
 
-	if (!sink_runner_start(&slot->config, set->parts.feed, &set->parts.history, set->parts.state_dir, &runner, err))
+	if (!sink_runner_start(&slot->config, set->parts.feed, &set->parts.history, set->parts.state_dir, &runner,
+						   err))
 	{
 		error_wrap(err, "sink \"%s\"", slot->config.name);
 		pthread_mutex_lock(&set->lock);
@@ -295,7 +296,8 @@ try_config(const SinkSet *set, const SinkConfig *config, Error *err)
 {
 	Sink *sink;
 
-	if (!config->type->create(config->name, config->options, &set->parts.history, set->parts.state_dir, &sink, err))
+	if (!config->type->create(config->name, config->options, &set->parts.history, set->parts.state_dir, &sink,
+							  err))
 		return error_wrap(err, "sink \"%s\"", config->name);
 	config->type->destroy(sink);
 	return true;

@@ -96,8 +96,7 @@ sink_add_verb(void *context, const char *const *arguments, Buffer *answer, Error
 	const Steering *steering = context;
 	SteeringAdd add = {.name = arguments[0]};
 
-	return sink_from(arguments[1], &add.from, err) &&
-		   steering->reload(steering->context, &add, answer, err);
+	return sink_from(arguments[1], &add.from, err) && steering->reload(steering->context, &add, answer, err);
 }
 
 static bool
@@ -137,7 +136,8 @@ replay_held(void *context, const SinkConfig *config, Error *err)
 	const SinkHistory history = sink_history(journal_identity(state->journal));
 	const SinkSource source = {.feed = state->feed};
 
-	return sink_replay(config, &history, replay->steering->parts->config->state.directory, source, replay->seq, err);
+	return sink_replay(config, &history, replay->steering->parts->config->state.directory, source,
+					   replay->seq, err);
 }
 
 static bool
@@ -165,6 +165,7 @@ const ControlVerb steering_verbs[] = {
 	{"sink add", "NAME START", "reads the configuration again; that sink begins at oldest, current or now",
 	 sink_add_verb},
 	{"sink fill", "NAME", "repeats for one sink what was last emitted, beside what it holds", sink_fill},
-	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN", sink_replay_verb},
+	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN",
+	 sink_replay_verb},
 	{NULL, NULL, NULL, NULL},
 };

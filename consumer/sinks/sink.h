@@ -126,7 +126,8 @@ typedef struct SinkSource
 {
 	Feed *feed;
 	int dirfd;
-	uint64_t first_seq, last_seq; /* of a directory beside a running daemon: what it says may be read (R5); else 0 */
+	uint64_t first_seq,
+		last_seq; /* of a directory beside a running daemon: what it says may be read (R5); else 0 */
 } SinkSource;
 
 /* The checkpoint as it is, without fencing the writer. ERR_REFUSE when it is a foreign stream's. */

@@ -209,8 +209,8 @@ killed_at_any_step_the_file_is_the_same_in_the_end(void **state)
 		{
 			SinkConfig config = {.name = (char[]){"lines"}, .type = &sink_file, .options = &options};
 
-			if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
-							 4, &d.err))
+			if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir,
+							 (SinkSource){.feed = f.feed, .dirfd = -1}, 4, &d.err))
 				fail_msg("%s", d.err.message);
 		}
 		open_again(&d);
@@ -402,8 +402,8 @@ replay_cuts_at_the_unit_and_gives_the_same_bytes_again(void **state)
 	{
 		Buffer got;
 
-		if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
-						 from, &d.err))
+		if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir,
+						 (SinkSource){.feed = f.feed, .dirfd = -1}, from, &d.err))
 			fail_msg("%s", d.err.message);
 		assert_int_equal(count_lines(), 2 * (from - 1));
 		assert_true(
@@ -423,11 +423,11 @@ replay_cuts_at_the_unit_and_gives_the_same_bytes_again(void **state)
 		if (from == 203)
 			break;
 	}
-	assert_false(sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
-							 300, &d.err));
+	assert_false(sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir,
+							 (SinkSource){.feed = f.feed, .dirfd = -1}, 300, &d.err));
 	assert_int_equal(d.err.class, ERR_CONFIG);
-	assert_false(sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1},
-							 0, &d.err));
+	assert_false(sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir,
+							 (SinkSource){.feed = f.feed, .dirfd = -1}, 0, &d.err));
 	buffer_free(&want);
 }
 

@@ -770,8 +770,8 @@ replay_goes_back_and_ends_in_the_same_state(void **state)
 	run_once();
 	pg_copy(want, sizeof(want), ROWS);
 	opened(&stale);
-	if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){f.feed, -1}, 10,
-					 &err))
+	if (!sink_replay(&config, &(SinkHistory){.stream_id = f.stream}, f.dir,
+					 (SinkSource){.feed = f.feed, .dirfd = -1}, 10, &err))
 		fail_msg("%s", err.message);
 	assert_true(sink_read(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, &position, &found, &err));
 	assert_true(found);

@@ -1,0 +1,222 @@
+# An operator steers the sinks of a running daemon: adds, removes, pauses, fills, replays and verifies them, while writers write.
+use strict;
+use warnings;
+use Walrank;
+use IPC::Run;
+use JSON::XS;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $tool = Walrank::Daemon::bin('walrank');
+my $source = source('source');
+my $search = source('search');
+my $d = daemon_new($source, postgres => $search);
+my @conf = ('--config', $d->{conf});
+my $section = slurp($d->{conf});
+
+sub sql { return $source->safe_psql('postgres', $_[0]) }
+sub there { return $search->safe_psql('postgres', $_[0]) }
+
+# (exit code, standard output, standard error)
+sub tool
+{
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ $tool, @conf, @_ ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	return ($? >> 8, $out, $err);
+}
+
+# A call that has to end with $code and whose output matches.
+sub says
+{
+	my ($name, $code, $re, @args) = @_;
+	my ($rc, $out, $err) = tool(@args);
+	ok($rc == $code && "$out$err" =~ $re, $name) or diag("exit code $rc, wanted $code, $re\n$out$err");
+	return $out;
+}
+
+sub configure
+{
+	my ($text) = @_;
+	spew($d->{conf}, $text);
+	return;
+}
+
+sub file_section { my ($name, @more) = @_; return "[sink $name]\ntype = file\npath = $d->{dir}/$name.ndjson\nflush_interval = 10ms\n" . join('', map { "$_\n" } @more) }
+sub sink { my ($name) = @_; my $s = $d->status or return undef; return (grep { $_->{name} eq $name } @{ $s->{sinks} })[0] }
+sub content { return slurp("$d->{dir}/$_[0].ndjson") // '' }
+sub pos_of { my ($line) = @_; return $line =~ /"pos":"(\d+)\./ ? $1 : undef }
+
+my $expected = 'SELECT id, v::float8 FROM item ORDER BY id';
+my $shown = 'SELECT id, score FROM walrank_out.score_item ORDER BY id';
+
+# What a file says the scores are in the end.
+sub scores
+{
+	my ($text) = @_;
+	my %v;
+	for (split /\n/, $text)
+	{
+		if (/"kind":"score".*"key":\{"id":(\d+)\},"score":([-\d.e+]+)/) { $v{$1} = $2 }
+		elsif (/"kind":"remove".*"key":\{"id":(\d+)\}/) { delete $v{$1} }
+		elsif (/"kind":"remove".*"key":null/) { %v = () }
+	}
+	return join "\n", map { "$_|$v{$_}" } sort { $a <=> $b } keys %v;
+}
+
+sql(q{CREATE TABLE item (id bigint PRIMARY KEY, v int); INSERT INTO item SELECT i, i FROM generate_series(1, 200) i});
+$d->init;
+sql(q{SELECT walrank.watch('item'); INSERT INTO walrank.ranking (name, relation, definition) VALUES ('r', 'public.item', 'term v weight 1 v')});
+$d->create;
+$d->catch_up;
+
+# ---- writers ---------------------------------------------------------------------------------------------
+my @writers;
+
+sub write_begin
+{
+	for my $n (1 .. 4)
+	{
+		my ($in, $out) = ('', '');
+		my $script = "SET application_name = 'writer';\n" . join '', map {
+			my $id = ($_ * 7 + $n * 50) % 260 + 1;
+			"INSERT INTO item VALUES ($id, $_) ON CONFLICT (id) DO UPDATE SET v = item.v + $n;\n" . ($_ % 11 == 0 ? "DELETE FROM item WHERE id = $id;\n" : '') . "SELECT pg_sleep(0.005);\n"
+		} 1 .. ($_[0] // 200);
+		push @writers, IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-h', $source->host, '-p', $source->port, '-d', 'postgres' ], '<', \$script, '>', '/dev/null', '2>', '/dev/null');
+	}
+	return;
+}
+
+sub write_end
+{
+	$_->finish for @writers;
+	@writers = ();
+	$d->catch_up;
+	return;
+}
+
+# Every sink shows what the source holds, the files by their lines.
+sub all_exact
+{
+	my ($what, @files) = @_;
+	my $want = sql($expected);
+	is(there($shown), $want, "$what: the table is exact");
+	is(scores(content($_)), $want, "$what: file $_ is exact") for @files;
+	return;
+}
+
+# ---- refused, each with a message -----------------------------------------------------------------------
+says('pause: an unknown sink', 2, qr/there is no sink "gone".*HINT.*file, table/s, 'sink', 'pause', 'gone');
+says('pause without a name', 2, qr/sink pause needs the name of one sink/, 'sink', 'pause');
+says('pause of two', 2, qr/needs the name of one sink/, 'sink', 'pause', 'file', 'table');
+says('resume of one that runs', 2, qr/sink "file" is not paused/, 'sink', 'resume', 'file');
+says('add of one that is there', 2, qr/the daemon has sink "file" already/, 'sink', 'add', 'file');
+says('add at a wrong place', 2, qr/--start is oldest, current or now, not "then"/, 'sink', 'add', 'file', '--start', 'then');
+says('fill: an unknown sink', 2, qr/there is no sink "gone"/, 'sink', 'fill', 'gone');
+says('replay: an unknown sink', 2, qr/there is no sink "gone"/, 'replay', '--sink', 'gone', '--from', 1);
+says('replay: forward', 2, qr/the feed does not hold unit 99999/, 'replay', '--sink', 'file', '--from', 99999);
+says('replay: a bad position', 2, qr/"soon" is neither an LSN nor a unit number/, 'replay', '--sink', 'file', '--from', 'soon');
+says('verify: an unknown sink', 2, qr/there is no sink "gone"/, 'sink', 'verify', 'gone');
+says('half a command', 2, qr/unknown command "sink"; did you mean "sink list"\?/, 'sink');
+
+# ---- list -----------------------------------------------------------------------------------------------
+like(says('sink list', 0, qr/^SINK/, 'sink', 'list'), qr/^file +file +streaming .*^table +postgres +streaming /ms, 'names both, with their states');
+is(scalar @{ decode_json(says('sink list --json', 0, qr/^\{/, '--json', 'sink', 'list'))->{sinks} }, 2, 'is JSON');
+
+# ---- added by reload --------------------------------------------------------------------------------------
+write_begin();
+configure($section . file_section('oldest') . file_section('now', 'start = now'));
+my $reloaded = says('reload adds sinks', 0, qr/sink oldest added.*sink now added/s, 'reload');
+my $began = sink('now')->{seq};
+write_end();
+is(content('oldest'), slurp($d->{ndjson}), 'one that begins at the oldest record has what the first one has, byte for byte');
+my ($first) = map { pos_of($_) } split /\n/, content('now');
+cmp_ok($first, '>', 5, 'one that begins now has nothing of what came before');
+like(slurp($d->{ndjson}), qr/\Q@{[ content('now') ]}\E\z/, 'and the end of what the first one has');
+says('a broken section changes nothing', 2, qr/unknown sink type "flie"/, '--config', do { spew("$d->{dir}/bad.conf", $section . "[sink x]\ntype = flie\n"); chmod 0600, "$d->{dir}/bad.conf"; "$d->{dir}/bad.conf" }, 'reload');
+configure($section . file_section('oldest') . "[sink bad]\ntype = file\npath = $d->{dir}/\n");
+says('a sink that cannot be made changes nothing', 2, qr/sink "bad": path .* does not name a file/, 'reload');
+ok(sink('now') && sink('oldest') && !sink('bad'), 'nothing at all');
+configure($section . file_section('oldest') . "[sink away]\ntype = postgres\nstart = now\nconninfo = host=$d->{dir}/nowhere\n");
+says('a sink that is away cannot begin now', 4, qr/sink "away": could not connect/, 'reload');
+ok(sink('now') && !sink('away'), 'and nothing changes');
+
+# ---- removed ------------------------------------------------------------------------------------------------
+configure($section . file_section('oldest'));
+says('reload removes a sink', 0, qr/^sink now removed$/m, 'reload');
+ok(!sink('now'), 'it is gone');
+{
+	my $before = content('now');
+	sql('UPDATE item SET v = v + 1');
+	$d->catch_up;
+	is(content('now'), $before, 'and gets nothing more');
+	configure($section . file_section('oldest') . file_section('now', 'start = now'));
+	says('it is added again', 0, qr/sink now added/, 'reload');
+	$d->catch_up;
+	like(slurp($d->{ndjson}), qr/\Q@{[ content('now') ]}\E\z/, 'and goes on where it stood: nothing is missing');
+}
+configure($section . file_section('oldest'));
+says('a changed sink', 0, qr/^sink oldest changed$/m, do { configure($section . file_section('oldest', 'flush_rows = 7')); 'reload' });
+configure($section . file_section('oldest', 'flush_rows = 7') . file_section('told'));
+says('sink add', 0, qr/sink "told" is added/, 'sink', 'add', 'told', '--start', 'now');
+sql('UPDATE item SET v = v + 1 WHERE id < 5');
+$d->catch_up;
+ok(length content('told') && length content('told') < length(content('oldest')) / 4, 'begins where the operator says, not where its section does');
+says('sink add of none', 2, qr/has no sink|there is no sink "none"/, 'sink', 'add', 'none');
+
+# ---- paused ----------------------------------------------------------------------------------------------------
+says('pause --dry-run', 0, qr/would be paused/, '--dry-run', 'sink', 'pause', 'table');
+is(sink('table')->{state}, 'streaming', 'changes nothing');
+says('pause', 0, qr/sink "table" is paused/, 'sink', 'pause', 'table');
+says('pause again', 2, qr/paused already/, 'sink', 'pause', 'table');
+my $stood = there($shown);
+my $at = sink('table')->{seq};
+sql('UPDATE item SET v = v + 1');
+poll('the others to go on', sub { sink('file')->{lag_units} == 0 && sink('file')->{seq} > $at });
+is(there($shown), $stood, 'a paused sink gets nothing');
+is(sink('table')->{state}, 'paused', 'and says so');
+is($d->stop, 0, 'stopped');
+like(says('sink list while stopped', 0, qr/^table +postgres +paused/m, 'sink', 'list'), qr/^file +file +daemon down/m, 'asks the sinks themselves');
+$d->start;
+$d->ready;
+is(sink('table')->{state}, 'paused', 'and stays paused across a restart');
+is(sink('table')->{seq}, $at, 'with its checkpoint');
+says('resume', 0, qr/sink "table" goes on/, 'sink', 'resume', 'table');
+$d->catch_up;
+all_exact('resumed', 'oldest');
+
+# ---- replayed ----------------------------------------------------------------------------------------------------
+{
+	my $before = slurp($d->{ndjson});
+	my @lines = split /\n/, $before;
+	my $middle = pos_of($lines[ @lines / 2 ]);
+
+	write_begin(100);
+	says('replay --dry-run while running', 0, qr/would stand before unit $middle/, '--dry-run', 'replay', '--sink', 'file', '--from', $middle);
+	says("replay of $_ while running", 0, qr/sink "$_" stands before unit $middle/, 'replay', '--sink', $_, '--from', $middle) for qw(file table);
+	says("replay into a new file", 0, qr/units 1 to \d+ are in/, 'replay', '--sink', 'file', '--from', 1, '--into', "$d->{dir}/copy.ndjson");
+	write_end();
+	like(slurp($d->{ndjson}), qr/\A\Q$before\E/, 'the file has the same bytes again');
+	is(substr(slurp($d->{ndjson}), 0, length content('copy')), content('copy'), 'and so has the copy');
+	all_exact('replayed', 'oldest');
+	says('replay into what is there', 2, qr/it has a checkpoint already/, 'replay', '--sink', 'file', '--from', 1, '--into', "$d->{dir}/copy.ndjson");
+}
+
+# ---- verified ------------------------------------------------------------------------------------------------------
+says('verify of a file', 0, qr/sink "file": \d+ compared .* 0 different/, 'sink', 'verify', 'file');
+says('verify while stopped', 0, qr/0 different/, do { $d->stop; 'sink' }, 'verify', 'oldest');
+{
+	my $text = slurp($d->{ndjson});
+	my $place = length($text) / 2;
+	$place++ while substr($text, $place, 1) !~ /[0-8]/;
+	my $bad = $text;
+	substr($bad, $place, 1) = substr($bad, $place, 1) + 1;
+	spew($d->{ndjson}, $bad);
+	says('verify finds a byte changed by hand', 3, qr/[1-9]\d* different/, 'sink', 'verify', 'file');
+	spew($d->{ndjson}, $text);
+	says('and nothing when it is put back', 0, qr/ 0 different/, 'sink', 'verify', 'file');
+}
+$d->start;
+$d->ready;
+is($d->stop, 0, 'stopped');
+done_testing();
