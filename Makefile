@@ -87,7 +87,7 @@ unit: $(UNIT:%=$(B)/unit/%)
 S        := $(B)/san
 SAN_LIB  := $(LIB_SRC:%.c=$(S)/%.o)
 SAN_CC   := $(CLANG) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-SAN_FLAGS = $(filter-out $(OPT),$(C_FLAGS)) -Wno-unknown-warning-option
+SAN_FLAGS = $(filter-out $(OPT),$(C_FLAGS)) -Wno-unknown-warning-option -DSEGMENT_READ_BYTES=1024
 
 $(S)/%.o: %.c
 	@mkdir -p $(@D)
@@ -104,7 +104,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 $(B)/fuzz/%: tests/fuzz/%.c $(S)/libwalrank.a
 	@mkdir -p $(@D)
 	@echo '  CC (fuzz)    $<'
-	$(Q)$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -o $@ $< $(S)/libwalrank.a $(LIBS)
+	$(Q)$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -MMD -MP -o $@ $< $(S)/libwalrank.a $(LIBS)
 
 .PHONY: fuzz-build fuzz
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
@@ -113,6 +113,12 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 FUZZ_SECONDS ?= 30
 fuzz: fuzz-build
 	@scripts/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+# FUZZ_RUNS executions in all: what has to pass without a finding before a release.
+FUZZ_RUNS ?= 10000000
+.PHONY: fuzz-full
+fuzz-full: fuzz-build
+	@scripts/fuzz RUNS=$(FUZZ_RUNS) $(FUZZ)
 
 # The unit tests once more under ASan and UBSan.
 $(B)/unit-san/%: tests/unit/%.c $(S)/libwalrank.a
@@ -156,7 +162,7 @@ check: stage-files
 check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
 	@scripts/unroot tests/run full $(TESTS)
-	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory mutants && scripts/matrix check; }
+	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory fuzz-full mutants && scripts/matrix check; }
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
@@ -211,3 +217,4 @@ help:
 	@echo 'layers      includes point one way'
 	@echo 'lint        layers, format, cppcheck, gcc -fanalyzer'
 	@echo 'fuzz        FUZZ_SECONDS=30 of libFuzzer under ASan and UBSan'
+	@echo 'fuzz-full   ten million executions of it, two targets at a time (minutes)'

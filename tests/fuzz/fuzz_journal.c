@@ -4,53 +4,16 @@
  * The first byte chooses what is done with the rest: raw bytes as the only segment; a good segment with bytes
  * changed, cut or appended; or payloads under headers whose CRC fits, so that what stands behind the CRC is reached.
  */
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "journal/journal.h"
 #include "journal/journal_private.h"
-#include "journal/segment.h"
+#include "segments.h"
 
-static int dir = -1;
 static const JournalIdentity identity = {.stream_id = {{1}}, .start_lsn = 0x100, .complete = true};
 static const JournalSettings settings = {.segment_bytes = 4096};
 static Buffer good[2]; /* a sound journal of two segments */
-
-static void
-put_file(const char *name, const uint8_t *data, size_t len)
-{
-	int fd = openat(dir, name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-
-	if (fd < 0 || write(fd, data, len) != (ssize_t) len)
-		abort();
-	close(fd);
-}
-
-static void
-get_file(const char *name, Buffer *out)
-{
-	int fd = openat(dir, name, O_RDONLY);
-
-	if (fd < 0)
-		abort();
-	out->len = (size_t) read(fd, buffer_reserve(out, 65536), 65536);
-	close(fd);
-}
-
-static char path[] = "/dev/shm/walrank-fuzz-XXXXXX";
-
-static void
-clean_up(void)
-{
-	static const char *const names[] = {"identity", "0000000001.seg", "0000000002.seg", "0000000003.seg"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		unlinkat(dir, names[i], 0);
-	rmdir(path);
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int
@@ -60,9 +23,9 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	Error err;
 
 	log_init(LOG_FATAL, false);
-	if (mkdtemp(path) == NULL || (dir = open(path, O_RDONLY | O_DIRECTORY)) < 0 ||
-		!journal_identity_write(dir, &identity, &err) ||
-		!journal_create(dir, &settings, &identity, &journal, &err))
+	fs = &memory_fs;
+	if (!journal_identity_write(MEMORY_DIR, &identity, &err) ||
+		!journal_create(MEMORY_DIR, &settings, &identity, &journal, &err))
 		abort();
 	for (uint64_t seq = 1; seq <= 30; seq++)
 	{
@@ -72,9 +35,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 			abort();
 	}
 	journal_close(journal);
-	atexit(clean_up);
-	get_file("0000000001.seg", &good[0]);
-	get_file("0000000002.seg", &good[1]);
+	memory_get("0000000001.seg", &good[0]);
+	memory_get("0000000002.seg", &good[1]);
 	return 0;
 }
 
@@ -114,45 +76,22 @@ forge(const uint8_t *data, size_t size, Buffer *out)
 	{
 		size_t len = (size_t) data[1] | (size_t) (data[2] & 3) << 8;
 		bool last = data[3] & 1;
-		size_t start = out->len;
 		uint8_t flags = (uint8_t) ((index == 0 ? SEGMENT_FIRST : 0) | (last ? SEGMENT_LAST : 0));
 
 		if (len > size - 4)
 			len = size - 4;
 		if (index == 0 && !preamble)
 			at.seq++;
-		segment_record_begin(buffer_reserve(out, SEGMENT_RECORD_BYTES), JOURNAL_MAGIC,
-							 preamble		  ? SEGMENT_PREAMBLE
-							 : data[0] == 255 ? 1
-											  : data[0],
-							 at, index);
-		out->len += SEGMENT_RECORD_BYTES;
-		buffer_append(out, data + 4, len);
-		segment_record_seal(out->data + start, len, preamble ? SEGMENT_FIRST | SEGMENT_LAST : flags, seed,
-							start);
+		segments_record(out, JOURNAL_MAGIC, seed,
+						preamble		 ? SEGMENT_PREAMBLE
+						: data[0] == 255 ? 1
+										 : data[0],
+						preamble ? SEGMENT_FIRST | SEGMENT_LAST : flags, at, index,
+						slice_make(data + 4, len));
 		index = preamble || last ? 0 : index + 1;
 		preamble = false;
 		data += 4 + len;
 		size -= 4 + len;
-	}
-}
-
-static void
-damage(const uint8_t *data, size_t size, Buffer *out)
-{
-	buffer_append_slice(out, buffer_slice(&good[1]));
-	while (size >= 3)
-	{
-		size_t at = ((size_t) data[0] | (size_t) data[1] << 8) % (out->len + 1);
-
-		if (at == out->len)
-			buffer_append_byte(out, data[2]);
-		else if (data[2] == 0)
-			out->len = at;
-		else
-			out->data[at] ^= data[2];
-		data += 3;
-		size -= 3;
 	}
 }
 
@@ -172,25 +111,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] % 3 == 0)
 		buffer_append(&bytes, data + 1, size - 1);
 	else if (two)
-		damage(data + 1, size - 1, &bytes);
+		segments_damage(data + 1, size - 1, buffer_slice(&good[1]), &bytes);
 	else
 		forge(data + 1, size - 1, &bytes);
-	for (int i = 1; i < 4; i++)
-	{
-		char name[SEGMENT_NAME_BYTES];
-
-		segment_name((uint32_t) i, name);
-		unlinkat(dir, name, 0);
-	}
+	segments_clear(3);
 	if (two)
-		put_file("0000000001.seg", good[0].data, good[0].len);
-	put_file(two ? "0000000002.seg" : "0000000001.seg", bytes.data, bytes.len);
+		memory_put("0000000001.seg", buffer_slice(&good[0]));
+	memory_put(two ? "0000000002.seg" : "0000000001.seg", buffer_slice(&bytes));
 	buffer_free(&bytes);
 
-	journal_verify(dir, &report, &err);
-	if (journal_reader_open_dir(dir, 1, &reader, &err))
+	journal_verify(MEMORY_DIR, &report, &err);
+	if (journal_reader_open_dir(MEMORY_DIR, 1, &reader, &err))
 		read_all(reader);
-	if (!journal_open(dir, &settings, &journal, &err))
+	if (!journal_open(MEMORY_DIR, &settings, &journal, &err))
 		return 0;
 	/* what opens also reads, and takes another unit */
 	{
