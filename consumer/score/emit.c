@@ -58,6 +58,14 @@ emit_dictionary(const Scorer *scorer, Buffer *out)
 	for (uint32_t i = 0; i < scorer->rankings.count; i++)
 		if (scorer->rankings.list[i]->announced)
 			entry_ranking(out, scorer->rankings.list[i]);
+	for (int i = 0; i < scorer->nfills; i++)
+	{
+		RecordEntry entry = {.kind = RECORD_FILL};
+
+		entry.fill.sink = slice_string(scorer->fills[i].sink);
+		entry.fill.from = scorer->fills[i].from;
+		record_entry(out, &entry);
+	}
 	record_finish(out, start, &header);
 }
 
@@ -109,6 +117,49 @@ emit_change(Scorer *scorer, Relation *relation, Slice key, WireOp op)
 	}
 	record_entry(&scorer->record, &entry);
 	count_output(scorer);
+}
+
+static uint32_t
+count_attributes(Slice image)
+{
+	WireCursor cursor = wire_cursor(image);
+	WireAttribute a;
+	uint32_t n = 0;
+
+	while (!wire_done(&cursor) && image_next(&cursor, &a))
+		n++;
+	return n;
+}
+
+/* As an insert tells it: all of it is news to who is filled. */
+void
+emit_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image)
+{
+	const uint32_t n = count_attributes(image);
+	RecordEntry entry = {
+		.kind = RECORD_CHANGE, .change = scorer->change, .relation = relation->number, .key = key};
+
+	announce_relation(scorer, relation);
+	buffer_reset(&scorer->bits);
+	for (uint32_t i = 0; i < n; i += 8)
+		buffer_append_byte(&scorer->bits, n - i >= 8 ? 0xff : (uint8_t) ((1u << (n - i)) - 1));
+	entry.row.op = OP_INSERT;
+	entry.row.fingerprint = relation->current->fingerprint;
+	entry.row.changed_known = true;
+	entry.row.image = image;
+	entry.row.changed = buffer_slice(&scorer->bits);
+	record_entry(&scorer->record, &entry);
+	count_output(scorer);
+}
+
+void
+emit_fill(Scorer *scorer, RecordKind kind, const char *sink, uint64_t from)
+{
+	RecordEntry entry = {.kind = kind, .change = scorer->change};
+
+	entry.fill.sink = slice_string(sink);
+	entry.fill.from = from;
+	record_entry(&scorer->record, &entry);
 }
 
 void

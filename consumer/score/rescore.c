@@ -5,6 +5,8 @@
  * under the rankings' present revisions; so a live change that came first has done the work, and one
  * job serves however many rankings were edited.  A newer edit replaces the job.  The cursor is part of
  * the job's row.
+ *
+ * Fills of sinks (repeat.c) are jobs as well: same rows, same chunks.
  */
 #include "score/step.h"
 
@@ -14,28 +16,37 @@
 
 #define JOB_COUNTER "job"
 #define JOB_ROW_BYTES (8 + 4 + 1 + 16)
+#define FILL_ROW_BYTES (JOB_ROW_BYTES + 4 + 8)
+#define JOB_KEY_BYTES_MAX (4 + RECORD_SINK_BYTES_MAX)
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
+/* The relation's number, big-endian; of a fill 0 and the sink's name. */
 static Slice
-job_key(uint32_t relation, uint8_t bytes[4])
+job_key(const Job *job, uint8_t bytes[JOB_KEY_BYTES_MAX])
 {
+	const size_t len = strlen(job->sink);
+
 	for (int i = 0; i < 4; i++)
-		bytes[i] = (uint8_t) (relation >> (24 - 8 * i));
-	return slice_make(bytes, 4);
+		bytes[i] = len > 0 ? 0 : (uint8_t) (job->relation >> (24 - 8 * i));
+	memcpy(bytes + 4, job->sink, len);
+	return slice_make(bytes, 4 + len);
 }
 
 static bool
 job_save(Scorer *scorer, const Job *job, Error *err)
 {
-	uint8_t key[4];
-	uint8_t row[JOB_ROW_BYTES];
+	uint8_t key[JOB_KEY_BYTES_MAX];
+	uint8_t row[FILL_ROW_BYTES];
+	const size_t len = job->sink[0] != '\0' ? FILL_ROW_BYTES : JOB_ROW_BYTES;
 
 	memcpy(row, &job->id, 8);
 	memcpy(row + 8, &job->chunk, 4);
 	row[12] = job->cursor.started;
 	memcpy(row + 13, job->cursor.bytes, 16);
-	if (!store_put(scorer->store, STORE_JOB, job_key(job->relation, key), slice_make(row, sizeof(row)), err))
+	memcpy(row + JOB_ROW_BYTES, &job->relation, 4);
+	memcpy(row + JOB_ROW_BYTES + 4, &job->from, 8);
+	if (!store_put(scorer->store, STORE_JOB, job_key(job, key), slice_make(row, len), err))
 		return error_wrap(err, "rescoring job");
 	return true;
 }
@@ -45,7 +56,8 @@ job_restore(Scorer *scorer, Slice key, Slice row)
 {
 	Job job = {0};
 
-	if (key.len != 4 || row.len != JOB_ROW_BYTES)
+	if (key.len < 4 || key.len > JOB_KEY_BYTES_MAX ||
+		row.len != (key.len > 4 ? FILL_ROW_BYTES : JOB_ROW_BYTES))
 		return false;
 	for (int i = 0; i < 4; i++)
 		job.relation = job.relation << 8 | key.data[i];
@@ -53,6 +65,12 @@ job_restore(Scorer *scorer, Slice key, Slice row)
 	memcpy(&job.chunk, row.data + 8, 4);
 	job.cursor.started = row.data[12] != 0;
 	memcpy(job.cursor.bytes, row.data + 13, 16);
+	if (key.len > 4)
+	{
+		memcpy(job.sink, key.data + 4, key.len - 4);
+		memcpy(&job.relation, row.data + JOB_ROW_BYTES, 4);
+		memcpy(&job.from, row.data + JOB_ROW_BYTES + 4, 8);
+	}
 	scorer->jobs = xrealloc(scorer->jobs, (size_t) (scorer->njobs + 1) * sizeof(Job));
 	scorer->jobs[scorer->njobs++] = job;
 	return true;
@@ -70,7 +88,8 @@ compare_jobs(const void *a, const void *b)
 bool
 rescore_load(Scorer *scorer, Error *err)
 {
-	uint8_t from[4] = {0};
+	uint8_t from[JOB_KEY_BYTES_MAX] = {0};
+	size_t from_len = 4;
 	Slice key;
 	Slice value;
 	bool found;
@@ -81,13 +100,15 @@ rescore_load(Scorer *scorer, Error *err)
 		memcpy(&scorer->last_job, value.data, 8);
 	for (;;)
 	{
-		if (!store_seek(scorer->store, STORE_JOB, slice_make(from, 4), true, &key, &value, &found, err))
+		if (!store_seek(scorer->store, STORE_JOB, slice_make(from, from_len), true, &key, &value, &found,
+						err))
 			return false;
 		if (!found)
 			break;
 		if (!job_restore(scorer, key, value))
 			return error_set(err, ERR_REFUSE, "unreadable store row of a rescoring job");
-		memcpy(from, key.data, 4);
+		from_len = key.len;
+		memcpy(from, key.data, key.len);
 	}
 	if (scorer->njobs > 1)
 		qsort(scorer->jobs, (size_t) scorer->njobs, sizeof(Job), compare_jobs);
@@ -96,27 +117,55 @@ rescore_load(Scorer *scorer, Error *err)
 
 /* ---- jobs --------------------------------------------------------------------------------- */
 
+/* A sink that is filled before all tables are would be shown what lacks some. */
 void
-rescore_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk)
+rescore_next(const Scorer *scorer, uint64_t *id, uint32_t *chunk)
 {
-	*job = scorer->njobs > 0 ? scorer->jobs[0].id : 0;
-	*chunk = scorer->njobs > 0 ? scorer->jobs[0].chunk : 0;
+	*id = 0;
+	*chunk = 0;
+	for (int i = 0; i < scorer->njobs && *id == 0; i++)
+	{
+		const Job *job = &scorer->jobs[i];
+
+		if (job->sink[0] != '\0' && !scorer->filled)
+			continue;
+		*id = job->id;
+		*chunk = job->chunk;
+	}
+}
+
+static bool
+job_drop(Scorer *scorer, const Job *job, Error *err)
+{
+	const Job gone = *job;
+	uint8_t key[JOB_KEY_BYTES_MAX];
+	int kept = 0;
+	bool found;
+
+	for (int i = 0; i < scorer->njobs; i++)
+		if (scorer->jobs[i].id != gone.id)
+			scorer->jobs[kept++] = scorer->jobs[i];
+	scorer->njobs = kept;
+	return store_delete(scorer->store, STORE_JOB, job_key(&gone, key), &found, err);
+}
+
+static bool
+job_add(Scorer *scorer, Job *job, Error *err)
+{
+	job->id = ++scorer->last_job;
+	scorer->jobs = xrealloc(scorer->jobs, (size_t) (scorer->njobs + 1) * sizeof(Job));
+	scorer->jobs[scorer->njobs++] = *job;
+	return store_put(scorer->store, STORE_META, slice_string(JOB_COUNTER), slice_make(&job->id, 8), err) &&
+		   job_save(scorer, job, err);
 }
 
 bool
 rescore_drop(Scorer *scorer, Relation *relation, Error *err)
 {
-	uint8_t key[4];
-	int kept = 0;
-	bool found;
-
 	for (int i = 0; i < scorer->njobs; i++)
-		if (scorer->jobs[i].relation != relation->number)
-			scorer->jobs[kept++] = scorer->jobs[i];
-	if (kept == scorer->njobs)
-		return true;
-	scorer->njobs = kept;
-	return store_delete(scorer->store, STORE_JOB, job_key(relation->number, key), &found, err);
+		if (scorer->jobs[i].sink[0] == '\0' && scorer->jobs[i].relation == relation->number)
+			return job_drop(scorer, &scorer->jobs[i], err);
+	return true;
 }
 
 bool
@@ -126,13 +175,23 @@ rescore_want(Scorer *scorer, Relation *relation, Error *err)
 
 	if (!rescore_drop(scorer, relation, err))
 		return false;
-	if (relation->items == 0)
-		return true;
-	job.id = ++scorer->last_job;
-	scorer->jobs = xrealloc(scorer->jobs, (size_t) (scorer->njobs + 1) * sizeof(Job));
-	scorer->jobs[scorer->njobs++] = job;
-	return store_put(scorer->store, STORE_META, slice_string(JOB_COUNTER), slice_make(&job.id, 8), err) &&
-		   job_save(scorer, &job, err);
+	return relation->items == 0 || job_add(scorer, &job, err);
+}
+
+bool
+rescore_want_fill(Scorer *scorer, const SinkFill *fill, Error *err)
+{
+	Job job = {.relation = 1, .from = fill->from};
+
+	memcpy(job.sink, fill->sink, sizeof(job.sink));
+	for (int i = 0; i < scorer->njobs; i++)
+		if (strcmp(scorer->jobs[i].sink, fill->sink) == 0)
+		{
+			if (!job_drop(scorer, &scorer->jobs[i], err))
+				return false;
+			break;
+		}
+	return job_add(scorer, &job, err);
 }
 
 /* One item; those not complete, or not evaluable under the current version, wait for their row. */
@@ -173,28 +232,38 @@ rescore_items(Scorer *scorer, Relation *relation, Job *job, uint32_t limit, bool
 	return true;
 }
 
+static bool
+job_chunk(Scorer *scorer, Job *job, bool *done, Error *err)
+{
+	const uint32_t limit = scorer->unit.limit > 0 ? scorer->unit.limit : scorer->part_changes;
+	Relation *relation;
+
+	if (job->sink[0] != '\0')
+		return repeat_chunk(scorer, job, limit, done, err);
+	relation = relations_by_number(&scorer->relations, job->relation);
+	*done = relation == NULL || relation->current == NULL;
+	return *done || rescore_items(scorer, relation, job, limit, done, err);
+}
+
 /* A chunk of a job replaced meanwhile, or one that came already, does nothing. */
 bool
 rescore_chunk(Scorer *scorer, Error *err)
 {
 	const Unit *unit = &scorer->unit;
-	Relation *relation;
 	Job *job = NULL;
 	bool done;
 
+	if (unit->id == 0)
+		return repeat_begin(scorer, err);
 	for (int i = 0; i < scorer->njobs; i++)
 		if (scorer->jobs[i].id == unit->id)
 			job = &scorer->jobs[i];
 	if (job == NULL || job->chunk != unit->chunk)
 		return true;
-	relation = relations_by_number(&scorer->relations, job->relation);
-	if (relation == NULL || relation->current == NULL)
-		return true;
-	if (!rescore_items(scorer, relation, job, unit->limit > 0 ? unit->limit : scorer->part_changes, &done,
-					   err))
+	if (!job_chunk(scorer, job, &done, err))
 		return false;
 	if (done)
-		return rescore_drop(scorer, relation, err);
+		return job_drop(scorer, job, err);
 	job->chunk++;
 	return job_save(scorer, job, err);
 }

@@ -32,7 +32,7 @@ scorer_create(Store *store, uint32_t part_changes, Scorer **out, Error *err)
 	if (relations_load(&scorer->relations, store, err) &&
 		watches_load(&scorer->watches, store, &scorer->relations, err) &&
 		rankings_load(&scorer->rankings, store, &scorer->relations, err) && rescore_load(scorer, err) &&
-		config_load(scorer, err) && lost_load(scorer, err))
+		config_load(scorer, err) && lost_load(scorer, err) && repeat_load(scorer, err))
 	{
 		*out = scorer;
 		return true;
@@ -55,11 +55,13 @@ scorer_destroy(Scorer *scorer)
 	buffer_free(&scorer->remapped);
 	buffer_free(&scorer->remapped_row);
 	buffer_free(&scorer->spliced);
+	buffer_free(&scorer->bits);
 	buffer_free(&scorer->value);
 	buffer_free(&scorer->key);
 	free(scorer->emitted.list);
 	free(scorer->next.list);
 	free(scorer->jobs);
+	free(scorer->fills);
 	free(scorer);
 }
 
@@ -389,7 +391,8 @@ scorer_end(Scorer *scorer, Error *err)
 	if (scorer->ended ? !change_settle_keys(scorer, err)
 					  : !finish_unit(scorer, err) && !was_malformed(scorer, slice_make(NULL, 0)))
 		return false;
-	if (!emit_finish(scorer, true, err))
+	emit_endings(scorer, 0);
+	if (!repeat_first_filled(scorer, err) || !emit_finish(scorer, true, err))
 		return false;
 	scorer->in_unit = false;
 	scorer->counters.units++;

@@ -297,6 +297,22 @@ withdraw(Scorer *scorer, Relation *relation, Slice key)
 	}
 }
 
+void
+show_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image)
+{
+	int at = 0;
+
+	emit_repeat(scorer, relation, key, image);
+	for (int i = 0; i < relation->nrankings; i++)
+	{
+		Ranking *ranking = relation->rankings[i];
+		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
+
+		if (is_shown(ranking, stood))
+			emit_score(scorer, ranking, key, stood->score);
+	}
+}
+
 /* Not all of it is known: it waits for its row, or is quarantined when none is coming. */
 static bool
 wait_item(Scorer *scorer, Relation *relation, Slice key, Error *err)

@@ -7,6 +7,7 @@
  *   fill.c      rows of a backfill, touches     rescore.c   jobs
  *   show.c      an item's image becomes output      config.c    watched and ranking rows, what they cause
  *   emit.c      the record, its dictionary         lost.c      publications lost, tables in doubt
+ *   repeat.c    fills of a sink
  *   list.c      keys that have to be read again
  *
  * A function returns false on an error of the store (err is set), or on malformed bytes: then
@@ -32,14 +33,23 @@
 /* Of a job's id: it clears what no reading has named (lost.c); the rest is the backfill's id. */
 #define CLEARING_BIT (UINT64_C(1) << 63)
 
-/* Rescoring that is under way: at most one per relation. */
+/* Rescoring that is under way: at most one per relation; or the fill of a sink: one per sink. */
 typedef struct Job
 {
 	uint64_t id;
-	uint32_t relation;
-	uint32_t chunk; /* next one */
+	uint32_t relation; /* of a fill: the one it has come to */
+	uint32_t chunk;	   /* next one */
 	StoreCursor cursor;
+	char sink[RECORD_SINK_BYTES_MAX + 1]; /* of a fill, else empty */
+	uint64_t from;						  /* unit that began the fill */
 } Job;
+
+/* The newest fill of a sink, ended or not. */
+typedef struct SinkFill
+{
+	char sink[RECORD_SINK_BYTES_MAX + 1];
+	uint64_t from;
+} SinkFill;
 
 /* While a table is read: when live changes last settled a key, and each of its columns. */
 typedef struct Touch
@@ -58,6 +68,9 @@ struct Scorer
 	Job *jobs; /* by id */
 	int njobs;
 	uint64_t last_job;
+	SinkFill *fills;
+	int nfills;
+	bool filled; /* the first backfill of all tables has ended */
 	uint32_t part_changes;
 	ScorerCounters counters;
 	ScorerGap lost; /* publications lost, not yet told by a GAP unit */
@@ -93,6 +106,7 @@ struct Scorer
 	Buffer remapped;  /* stored image under the current version */
 	Buffer remapped_row;
 	Buffer spliced;
+	Buffer bits;
 	Buffer value;
 	Buffer key;
 	RuleValue values[RULES_ATTRIBUTES_MAX];
@@ -112,6 +126,10 @@ malformed(Scorer *scorer)
 extern void emit_begin(Scorer *scorer);
 extern bool emit_finish(Scorer *scorer, bool last, Error *err);
 extern void emit_change(Scorer *scorer, Relation *relation, Slice key, WireOp op);
+/* What readers hold already, image and all; no change. */
+extern void emit_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image);
+/* RECORD_FILL, RECORD_FILLED */
+extern void emit_fill(Scorer *scorer, RecordKind kind, const char *sink, uint64_t from);
 extern void emit_score(Scorer *scorer, Ranking *ranking, Slice key, double score);
 extern void emit_remove(Scorer *scorer, Ranking *ranking, Slice key);
 extern void emit_truncate(Scorer *scorer, Relation *relation);
@@ -136,6 +154,8 @@ extern bool show_delete(Scorer *scorer, Relation *relation, Slice key, Error *er
 /* Evaluate what has not been evaluated under the present revisions; nothing else changed. */
 extern bool show_stale(Scorer *scorer, Relation *relation, Slice key, Slice image, bool *modified,
 					   Error *err);
+/* The item (loaded before, complete) once more, and what stands of it in rankings. */
+extern void show_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image);
 /* Whether every live ranking has been evaluated under its present revision (scorer->emitted). */
 extern bool show_fresh(const Scorer *scorer, const Relation *relation);
 extern bool show_put(Scorer *scorer, Relation *relation, Slice key, Slice image, bool whole,
@@ -204,9 +224,18 @@ extern bool list_keys(Scorer *scorer, const Relation *relation, Buffer *keys, Er
 
 /* All items of a relation are to be evaluated; a job for it that is under way begins anew. */
 extern bool rescore_want(Scorer *scorer, Relation *relation, Error *err);
+/* The items of all relations are to be repeated for a sink; an earlier fill of it begins anew. */
+extern bool rescore_want_fill(Scorer *scorer, const SinkFill *fill, Error *err);
 extern bool rescore_drop(Scorer *scorer, Relation *relation, Error *err);
 extern bool rescore_chunk(Scorer *scorer, Error *err);
 extern bool rescore_load(Scorer *scorer, Error *err);
 extern void rescore_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk);
+
+/* ---- repeat.c ----------------------------------------------------------------------------- */
+
+extern bool repeat_load(Scorer *scorer, Error *err);
+extern bool repeat_begin(Scorer *scorer, Error *err);
+extern bool repeat_chunk(Scorer *scorer, Job *job, uint32_t limit, bool *done, Error *err);
+extern bool repeat_first_filled(Scorer *scorer, Error *err); /* at the end of a unit */
 
 #endif /* WALRANK_STEP_H */

@@ -834,7 +834,8 @@ config_tables_are_backfilled_like_any_other(void **state)
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
 	u_row(world, world->lsn, "id=1 price=5 title='a' att.k=1");
 	u_backfill(world, &world->item, BACKFILL_END, 0);
-	assert_shown(world, "1.0 change 3 (1) insert 1=5* 2='a'* 3.k=1*\n1.1 score 3 (1) 5 v1\n");
+	assert_shown(world, "1.0 change 3 (1) insert 1=5* 2='a'* 3.k=1*\n1.1 score 3 (1) 5 v1\n"
+						"0.0 filled  from 0\n");
 	world_free(world);
 }
 
