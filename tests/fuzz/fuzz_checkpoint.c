@@ -14,8 +14,8 @@
 #include "score/store_internal.h"
 #include "sinks/sink.h"
 
-static const StreamId stream = {
-	{0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a}};
+static const SinkHistory history = {.stream_id = {{0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+												   0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a}}};
 static Sink *sink;
 
 extern int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -27,7 +27,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	log_init(LOG_FATAL, false);
 	fs = &memory_fs;
-	if (!sink_file.create("lines", &options, &stream, "/", &sink, &err))
+	if (!sink_file.create("lines", &options, &history, "/", &sink, &err))
 		abort();
 	return 0;
 }
