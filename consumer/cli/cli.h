@@ -52,6 +52,7 @@ extern const CliCommand cli_status;
 extern const CliCommand cli_replay;
 extern const CliCommand cli_rules_check;
 extern const CliCommand cli_journal_verify;
+extern const CliCommand cli_rebuild;
 extern const CliCommand cli_teardown;
 extern const CliCommand cli_sink_list, cli_sink_add, cli_sink_pause, cli_sink_resume, cli_sink_fill,
 	cli_sink_verify;

@@ -102,15 +102,14 @@ static const Check checks[] = {
 	 "r.prrelid = to_regclass(w.relation))"},
 	{"slot exists", OURS,
 	 "SELECT 'blocker', 'slot ' || quote_ident(c.slot) || ' of stream ' || c.stream_id || ' does not exist', "
-	 "'walrank teardown; move the state directory away; empty the sinks; walrank init; walrankd --create' "
+	 "'walrank rebuild --new-slot' "
 	 "FROM walrank.control c WHERE c.slot = $1 AND c.state = 'ready' AND NOT EXISTS (SELECT FROM "
 	 "pg_replication_slots s WHERE s.slot_name = c.slot)"},
 	{"slot", 0,
 	 "SELECT CASE WHEN wal_status IN ('lost', 'unreserved') THEN 'blocker' ELSE 'warning' END, 'slot ' || "
 	 "quote_ident(slot_name) || ': "
-	 "wal_status is ' || wal_status, CASE wal_status WHEN 'lost' THEN 'walrank teardown; move the state "
-	 "directory away; empty the sinks; "
-	 "walrank init; walrankd --create' ELSE 'Start walrankd soon: the server is about to remove what the "
+	 "wal_status is ' || wal_status, CASE wal_status WHEN 'lost' THEN 'walrank rebuild "
+	 "--new-slot' ELSE 'Start walrankd soon: the server is about to remove what the "
 	 "slot needs.' END FROM "
 	 "pg_replication_slots WHERE slot_name = $1 AND wal_status IN ('lost', 'unreserved') UNION ALL SELECT "
 	 "'warning', 'slot ' || "

@@ -24,6 +24,7 @@ typedef struct ConfigSource
 	char *conninfo;
 	char *slot;
 	char *publications;
+	bool missing_ok;
 	int64_t status_interval_ms;
 	int64_t frame_bytes;
 	int64_t max_value_bytes;

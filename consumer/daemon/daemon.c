@@ -319,6 +319,7 @@ start(Daemon *daemon, Error *err)
 	context = (SessionContext){.settings = &daemon->settings,
 							   .journal = daemon->state.journal,
 							   .state_dirfd = daemon->state.dirfd,
+							   .skip_to = daemon->request->skip_to,
 							   .engine = SCORER_ENGINE,
 							   .libm = rules_libm_fingerprint()};
 	daemon->parts.receiver = receiver_create(&context);

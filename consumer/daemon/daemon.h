@@ -19,6 +19,7 @@ typedef struct ConfigRequest
 	const char *file;
 	const char *const *overrides;
 	int noverrides;
+	Lsn skip_to; /* a start position given by hand; 0 = none */
 } ConfigRequest;
 
 /* Runs until it is told to stop. The process's exit code. */

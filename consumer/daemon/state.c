@@ -34,10 +34,9 @@ open_below(const char *directory, const char *name, bool create, int *fd, Error 
 	if (!create && access(path, F_OK) != 0)
 	{
 		err->class = ERR_REFUSE;
-		return error_hint(err,
-						  "Put it back if it was moved. It cannot be made anew in place; to start over: "
-						  "\"walrank teardown\", move the state directory away, empty the sinks, \"walrank "
-						  "init\", \"walrankd --create\".");
+		return error_hint(
+			err, "Put it back if it was moved. It cannot be made anew alone; to start over: "
+				 "\"walrank rebuild\" makes a new stream and fills it from the tables; sinks go along.");
 	}
 	return false;
 }

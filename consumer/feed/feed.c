@@ -131,11 +131,10 @@ static bool
 refuse_hint(Error *err)
 {
 	if (err->class == ERR_REFUSE)
-		error_hint(err,
-				   "Feed and store are not of one history: was one of them restored, copied or deleted? To "
-				   "start over: "
-				   "\"walrank teardown\", move the state directory away, empty the sinks, \"walrank init\", "
-				   "\"walrankd --create\".");
+		error_hint(
+			err, "Feed and store are not of one history: was one of them restored, copied or deleted? To "
+				 "start over: \"walrank rebuild\" makes a new stream and fills it from the tables; sinks go "
+				 "along.");
 	return false;
 }
 

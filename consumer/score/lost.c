@@ -1,13 +1,16 @@
 /*
- * lost.c -- publications that the source could no longer honour, and what that leaves in doubt.
+ * lost.c -- changes that were not delivered, and what that leaves in doubt.
  *
- * The flag comes inside a transaction.  From then on every stored table may lack changes, until a
- * reading of it that began later has ended; and the readers of records have to be told by a GAP unit.
- * Both stand in the store, with the position, so neither a crash nor a restart forgets them: the
- * daemon appends the GAP because the scorer asks for it, again if need be.
+ * A publication that the source can no longer honour is flagged inside a transaction.  From then on
+ * every stored table may lack changes, until a reading of it that began later has ended; and the
+ * readers of records have to be told by a GAP unit.  Both stand in the store, with the position, so
+ * neither a crash nor a restart forgets them: the daemon appends the GAP because the scorer asks for
+ * it, again if need be.  Where the daemon knows by itself (a range skipped by hand, publications that
+ * newly bring a table) it appends the GAP at once, and that puts tables in doubt.
  *
  *   transaction names a lost publication   lost_publication   GAP wanted, tables in doubt
  *   GAP unit                               lost_told          wanted no more, if it is of the last loss
+ *   GAP unit that no transaction asked for lost_told          the tables it names, or all, in doubt
  *   BACKFILL begin                         fill_begin         this reading began after the loss
  *   BACKFILL row                           lost_named         the item is still there
  *   BACKFILL's last end                    lost_end           items that nobody named went unseen
@@ -80,6 +83,23 @@ add_name(ScorerGap *lost, Slice name)
 	lost->text[used + name.len] = '\0';
 }
 
+static void
+put_in_doubt(Relation *relation)
+{
+	if (!relation_stored(relation))
+		return;
+	relation->lost = true;
+	relation->mending = false; /* a reading that is under way may have begun too early */
+	relation->dirty = true;
+}
+
+static void
+put_all_in_doubt(Scorer *scorer)
+{
+	for (uint32_t i = 0; i < scorer->relations.count; i++)
+		put_in_doubt(scorer->relations.list[i]);
+}
+
 bool
 lost_publication(Scorer *scorer, Slice name, Error *err)
 {
@@ -88,22 +108,42 @@ lost_publication(Scorer *scorer, Slice name, Error *err)
 	scorer->lost.seq = scorer->unit.seq;
 	if (name.len > 0)
 		add_name(&scorer->lost, name);
-	for (uint32_t i = 0; i < scorer->relations.count; i++)
-	{
-		Relation *relation = scorer->relations.list[i];
-
-		if (!relation_stored(relation))
-			continue;
-		relation->lost = true;
-		relation->mending = false; /* a reading that is under way may have begun too early */
-		relation->dirty = true;
-	}
+	put_all_in_doubt(scorer);
 	return lost_save(scorer, err);
 }
 
-bool
-lost_told(Scorer *scorer, Error *err)
+/* The lines "table OID NAME" after the reason; without any it is about all tables. */
+static void
+put_named_in_doubt(Scorer *scorer, Slice detail)
 {
+	const char *at = detail.len > 0 ? memchr(detail.data, '\n', detail.len) : NULL;
+	const char *end = at != NULL ? (const char *) detail.data + detail.len : NULL;
+	bool any = false;
+
+	for (; at != NULL && at < end; at = memchr(at, '\n', (size_t) (end - at)))
+	{
+		Relation *relation;
+		uint64_t oid = 0;
+
+		at++;
+		if (end - at < 7 || memcmp(at, "table ", 6) != 0)
+			continue;
+		any = true;
+		for (at += 6; at < end && *at >= '0' && *at <= '9' && oid <= UINT32_MAX; at++)
+			oid = oid * 10 + (uint64_t) (*at - '0');
+		relation = relations_by_oid(&scorer->relations, (uint32_t) oid);
+		if (relation != NULL)
+			put_in_doubt(relation);
+	}
+	if (!any)
+		put_all_in_doubt(scorer);
+}
+
+bool
+lost_told(Scorer *scorer, Slice detail, Error *err)
+{
+	if (scorer->unit.id == 0) /* no transaction told of it: the unit itself does */
+		put_named_in_doubt(scorer, detail);
 	if (scorer->lost.seq == 0 || scorer->unit.id < scorer->lost.seq)
 		return true; /* another gap's, or there was one more loss meanwhile */
 	scorer->lost = (ScorerGap){0};

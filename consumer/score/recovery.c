@@ -92,8 +92,8 @@ next_snapshot(Recovery *recovery, Error *err)
 		"rule R6: the store cannot be used (%s) and there is no snapshot of it at or below unit %" PRIu64,
 		recovery->reason, recovery->durable);
 	error_hint(err,
-			   "Build everything anew: run \"walrank teardown\", move the state directory away, empty the "
-			   "sinks' targets, run \"walrank init\", then \"walrankd --create\".");
+			   "To start over: \"walrank rebuild\" makes a new stream and fills it from the tables; sinks go "
+			   "along.");
 	return RECOVERY_REFUSE;
 }
 
@@ -127,8 +127,7 @@ recovery_reaches(StorePosition position, uint64_t first, uint64_t last, Error *e
 			  position.seq, first, last);
 	return error_hint(
 		err, "Journal and store are not of one history: was one of them restored or deleted? To start over: "
-			 "\"walrank teardown\", "
-			 "move the state directory away, empty the sinks, \"walrank init\", \"walrankd --create\".");
+			 "\"walrank rebuild\" makes a new stream and fills it from the tables; sinks go along.");
 }
 
 RecoveryEngine

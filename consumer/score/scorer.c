@@ -361,6 +361,15 @@ finish_backfill(Scorer *scorer, Error *err)
 	return true;
 }
 
+/* Of a GAP's text: its reason. The tables it is about are the scorer's business. */
+static Slice
+first_line(Slice text)
+{
+	const uint8_t *end = text.len > 0 ? memchr(text.data, '\n', text.len) : NULL;
+
+	return end != NULL ? slice_make(text.data, (size_t) (end - text.data)) : text;
+}
+
 static bool
 finish_unit(Scorer *scorer, Error *err)
 {
@@ -378,8 +387,8 @@ finish_unit(Scorer *scorer, Error *err)
 			return change_settle_keys(scorer, err);
 		case UNIT_GAP:
 			scorer->change = 1;
-			emit_gap(scorer, scorer->unit.point, buffer_slice(&scorer->detail));
-			return lost_told(scorer, err);
+			emit_gap(scorer, scorer->unit.point, first_line(buffer_slice(&scorer->detail)));
+			return lost_told(scorer, buffer_slice(&scorer->detail), err);
 		default:
 			return true;
 	}

@@ -202,7 +202,7 @@ extern bool touch_key_lsn(Scorer *scorer, Relation *relation, Slice key, Error *
 
 extern bool lost_load(Scorer *scorer, Error *err);
 extern bool lost_publication(Scorer *scorer, Slice name, Error *err);
-extern bool lost_told(Scorer *scorer, Error *err);
+extern bool lost_told(Scorer *scorer, Slice detail, Error *err);
 extern bool lost_any(const Scorer *scorer); /* some table is in doubt */
 /* A row that was merged: scorer->touch is what was read of its key. */
 extern bool lost_named(Scorer *scorer, Relation *relation, Slice key, Error *err);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "stream/publications.h"
 
 #define SLOT_WAIT_US INT64_C(60000000) /* slot creation waits for every writing transaction */
 #define GUARD_WAIT_US INT64_C(60000000)
@@ -612,7 +613,7 @@ run_backfill(Backfill *backfill, bool interrupted, Error *err)
 	report(backfill, "connecting");
 	/* what is read while a publication is broken is soon out of date, and nothing would tell */
 	if (!connect_all(backfill, err) ||
-		!source_check_publications(backfill->observer, backfill->context->settings->publications, err) ||
+		!publications_check(backfill->observer, backfill->context->settings, err) ||
 		!look_up(backfill, err) || !describe(backfill, &backfill->describe, &backfill->fingerprint, err) ||
 		(interrupted && !append_abort(backfill, err)) || !append_begin(backfill, err))
 		return false;

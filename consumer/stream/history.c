@@ -373,6 +373,8 @@ history_check_adoptable(const char *name, const SourceIdentity *server, const So
 		why = "is of another database";
 	else if (slot->temporary)
 		why = "is temporary";
+	else if (slot->confirmed_flush == 0)
+		why = "has no position yet";
 	else if (is_lost(slot))
 		why = "is lost: the server removed WAL it needed";
 	else if (slot->synced && server->standby)

@@ -345,6 +345,7 @@ run_session(Receiver *receiver, bool *streamed, Error *err)
 	*streamed = false;
 	if (!session_open(&receiver->context, &receiver->session, err))
 		return false;
+	receiver->context.skip_to = 0; /* done: H may be beyond it by the next session */
 	*streamed = true;
 	begin_streaming(receiver);
 	ok = stream(receiver, err);

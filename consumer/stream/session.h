@@ -1,10 +1,11 @@
 /*
  * session.h -- from a conninfo to a running stream: every check before START_REPLICATION.
  *
- * Nothing is written anywhere until identity, slot, control row, positions and publications fit (rules C1
- * to C3, C7).
- * Then, in this order, each durable before the next: CONFIG when the options differ from the last
- * ones journaled, owner_epoch + 1 in the control row, CONNECT, START_REPLICATION at H, and C3 again.
+ * Nothing is written anywhere until server, slot, timeline, positions, control row, the last transaction
+ * and the publications fit (rules C1 to C7).
+ * Then, in this order, each durable before the next: a GAP over what a person skips, a GAP for tables that
+ * are newly published, CONFIG when the options differ from the last ones journaled, owner_epoch + 1 in
+ * the control row, CONNECT, START_REPLICATION at H, and C3 again.
  */
 #ifndef WALRANK_SESSION_H
 #define WALRANK_SESSION_H
@@ -28,6 +29,7 @@ typedef struct SessionContext
 	Journal *journal;
 	int state_dirfd;		 /* remembers the last CONFIG */
 	const atomic_bool *stop; /* ends an attempt; NULL = nothing does */
+	Lsn skip_to;			 /* a start position given by hand; 0 = none. For the first session alone */
 	uint32_t engine;
 	uint64_t libm;
 } SessionContext;

@@ -47,7 +47,7 @@ identify_database(PGconn *sql, SourceIdentity *identity, Error *err)
 	static const char query[] =
 		"SELECT d.oid, s.setting, coalesce(nullif(pg_catalog.current_setting('synchronous_standby_names'), "
 		"'')"
-		" ~* '(\\*|walrank)', false), pg_catalog.pg_is_in_recovery()"
+		" ~* '(\\*|\\mwalrank\\M)', false), pg_catalog.pg_is_in_recovery()"
 		" FROM pg_catalog.pg_database d, pg_catalog.pg_settings s"
 		" WHERE d.datname = pg_catalog.current_database() AND s.name = 'wal_sender_timeout'";
 	PGresult *res = source_query(sql, 4, err, "could not read the server's settings", query, 0, NULL);
@@ -133,6 +133,26 @@ source_slot(PGconn *sql, const char *slot, SourceSlot *row, Error *err)
 }
 
 bool
+source_sync_state(PGconn *sql, PGconn *replication, char state[16], Error *err)
+{
+	char pid[16];
+	const char *params[] = {pid};
+	PGresult *res;
+
+	state[0] = '\0';
+	snprintf(pid, sizeof(pid), "%d", PQbackendPID(replication));
+	res =
+		source_query(sql, 1, err, "could not look up our walsender",
+					 "SELECT sync_state FROM pg_catalog.pg_stat_replication WHERE pid = $1::int", 1, params);
+	if (res == NULL)
+		return false;
+	if (PQntuples(res) == 1)
+		snprintf(state, 16, "%s", PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return true;
+}
+
+bool
 source_control(PGconn *sql, const StreamId *stream_id, SourceControl *row, Error *err)
 {
 	char id[STREAM_ID_TEXT_BYTES];
@@ -185,6 +205,25 @@ source_slot_owned(PGconn *sql, const char *slot, const JournalIdentity *ours, bo
 		return false;
 	for (int i = 0; i < PQntuples(res); i++)
 		*owned |= !is_ours(ours, PQgetvalue(res, i, 0));
+	PQclear(res);
+	return true;
+}
+
+bool
+source_replace_all(PGconn *sql, JournalIdentity *identity, Error *err)
+{
+	const char *slot = identity->slot;
+	PGresult *res = source_query(sql, 1, err, "could not read walrank.control",
+								 "SELECT stream_id FROM walrank.control WHERE slot::pg_catalog.text "
+								 "OPERATOR(pg_catalog.=) $1 ORDER BY state = 'replaced' DESC, beat_at",
+								 1, &slot);
+	StreamId id;
+
+	if (res == NULL)
+		return false;
+	for (int i = 0; i < PQntuples(res); i++)
+		if (stream_id_parse(PQgetvalue(res, i, 0), &id))
+			journal_identity_replace(identity, &id);
 	PQclear(res);
 	return true;
 }
@@ -275,57 +314,35 @@ source_xid(PGconn *sql, uint64_t xid, SourceXid *out, Error *err)
 	return ok && (!tracked || commit_time(sql, text, out, err));
 }
 
-/* ---- rule C7 ------------------------------------------------------------------------------- */
-
-bool
-source_check_publications(PGconn *sql, const char *publications, Error *err)
-{
-	/* names as SplitIdentifierString() reads them; the conditions are those of the plugin */
-	static const char query[] =
-		"SELECT n.name, CASE WHEN p.oid IS NULL THEN 'does not exist'"
-		" WHEN p.pubviaroot THEN 'publishes partitions under their root table'"
-		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prqual IS "
-		"NOT NULL)"
-		"  THEN 'has a row filter'"
-		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prattrs IS "
-		"NOT NULL)"
-		"  THEN 'has a column list' END AS why"
-		" FROM (SELECT CASE WHEN t ~ '^\".*\"$' THEN replace(substr(t, 2, length(t) - 2), '\"\"', '\"')"
-		"  ELSE lower(t) END AS name FROM (SELECT btrim(u) AS t FROM unnest(string_to_array($1, ',')) u) l) n"
-		" LEFT JOIN pg_catalog.pg_publication p ON p.pubname::text = n.name ORDER BY why LIMIT 1";
-	PGresult *res = source_query(sql, 2, err, "could not look up the publications", query, 1, &publications);
-	bool ok;
-
-	if (res == NULL)
-		return false;
-	ok = PQntuples(res) == 0 || PQgetisnull(res, 0, 1);
-	if (!ok)
-	{
-		error_set(err, ERR_RETRY, "rule C7: publication \"%s\" %s", PQgetvalue(res, 0, 0),
-				  PQgetvalue(res, 0, 1));
-		error_hint(err, strcmp(PQgetvalue(res, 0, 1), "does not exist") == 0
-							? "Create it again with its tables. The tables are then read again."
-							: "Use ALTER PUBLICATION to set its tables without WHERE and column lists, and "
-							  "publish_via_partition_root = false.");
-	}
-	PQclear(res);
-	return ok;
-}
-
 /* ---- the control row ---------------------------------------------------------------------- */
 
 bool
-source_control_insert(PGconn *sql, const StreamId *stream_id, const char *slot, Error *err)
+source_control_insert(PGconn *sql, const JournalIdentity *ours, Error *err)
 {
 	char id[STREAM_ID_TEXT_BYTES];
-	const char *params[] = {id, slot};
+	Buffer replaced = {0};
+	const char *params[] = {id, ours->slot, NULL};
+	bool ok;
 
-	stream_id_text(stream_id, id);
-	return source_execute(sql, err, "could not write walrank.control",
-						  "INSERT INTO walrank.control (stream_id, slot, state, owner_epoch, beat, beat_at) "
-						  "VALUES ($1::pg_catalog.uuid, $2, "
-						  "'creating', 0, 0, pg_catalog.now())",
-						  2, params);
+	stream_id_text(&ours->stream_id, id);
+	buffer_append_byte(&replaced, '{');
+	for (uint32_t i = 0; i < ours->nreplaced; i++)
+	{
+		char text[STREAM_ID_TEXT_BYTES];
+
+		stream_id_text(&ours->replaced[i], text);
+		buffer_printf(&replaced, "%s%s", i > 0 ? "," : "", text);
+	}
+	buffer_append(&replaced, "}", 2);
+	params[2] = (const char *) replaced.data;
+	ok = source_execute(sql, err, "could not write walrank.control",
+						"WITH old AS (UPDATE walrank.control SET state = 'replaced' WHERE stream_id "
+						"OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.uuid[]))"
+						" INSERT INTO walrank.control (stream_id, slot, state, owner_epoch, beat, beat_at) "
+						"VALUES ($1::pg_catalog.uuid, $2, 'creating', 0, 0, pg_catalog.now())",
+						3, params);
+	buffer_free(&replaced);
+	return ok;
 }
 
 static bool
@@ -468,6 +485,8 @@ source_start(PGconn *replication, const SourceSettings *settings, Lsn start, Err
 	snprintf(number, sizeof(number), "%" PRId64, settings->max_value_bytes);
 	append_option(&command, "max_value_bytes", number);
 	append_option(&command, "format", "protobuf");
+	if (settings->missing_ok)
+		append_option(&command, "missing_ok", "on");
 	buffer_append(&command, ")", 2);
 	res = source_run(replication, (const char *) command.data, 0, NULL);
 	ok = PQresultStatus(res) == PGRES_COPY_BOTH;
@@ -497,6 +516,8 @@ source_config_text(const SourceSettings *settings, uint32_t engine, uint64_t lib
 				  "plugin=%s\npublication_names=%s\nframe_bytes=%" PRId64 "\nmax_value_bytes=%" PRId64
 				  "\nformat=protobuf\n",
 				  SOURCE_PLUGIN, settings->publications, settings->frame_bytes, settings->max_value_bytes);
+	if (settings->missing_ok)
+		buffer_printf(out, "missing_ok=on\n");
 	source_config_engine(engine, libm, out);
 	buffer_printf(out, "part_changes=%" PRId64 "\n", settings->part_changes);
 }

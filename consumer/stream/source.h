@@ -19,6 +19,7 @@ typedef struct SourceSettings
 	int64_t frame_bytes;
 	int64_t max_value_bytes;
 	int64_t part_changes;
+	bool missing_ok; /* a publication that does not exist is passed over (C7) */
 	AckConfirm confirm;
 } SourceSettings;
 
@@ -26,19 +27,21 @@ typedef struct SourceSettings
 extern bool source_identify(PGconn *replication, PGconn *sql, SourceIdentity *identity, Error *err);
 extern bool source_slot(PGconn *sql, const char *slot, SourceSlot *row, Error *err);
 extern bool source_control(PGconn *sql, const StreamId *stream_id, SourceControl *row, Error *err);
+/* sync_state of the walsender at the other end; empty where our role may not see it. */
+extern bool source_sync_state(PGconn *sql, PGconn *replication, char state[16], Error *err);
 /* Is there a control row of a stream that `ours` neither is nor replaces for this slot name? */
 extern bool source_slot_owned(PGconn *sql, const char *slot, const JournalIdentity *ours, bool *owned,
 							  Error *err);
+/* All streams that ever had a control row for the slot go into identity->replaced. */
+extern bool source_replace_all(PGconn *sql, JournalIdentity *identity, Error *err);
 /* Where the server's history left `timeline`; not found: it never was on it. */
 extern bool source_timeline(PGconn *replication, const SourceIdentity *server, uint32_t timeline,
 							SourceTimeline *out, Error *err);
 /* What the server knows of a transaction; xid 0: there is none. */
 extern bool source_xid(PGconn *sql, uint64_t xid, SourceXid *out, Error *err);
 
-/* Rule C7: every publication exists, and none has what the plugin refuses. ERR_RETRY: somebody may repair it. */
-extern bool source_check_publications(PGconn *sql, const char *publications, Error *err);
-
-extern bool source_control_insert(PGconn *sql, const StreamId *stream_id, const char *slot, Error *err);
+/* Our row, 'creating'; in the same step the rows of streams we replace become 'replaced'. */
+extern bool source_control_insert(PGconn *sql, const JournalIdentity *ours, Error *err);
 extern bool source_control_ready(PGconn *sql, const StreamId *stream_id, Error *err);
 /* owner_epoch + 1, if it still is what was checked: of two daemons that came so far one goes on. */
 extern bool source_take_epoch(PGconn *sql, const StreamId *stream_id, uint64_t checked, uint64_t *epoch,

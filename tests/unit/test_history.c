@@ -488,11 +488,13 @@ only_a_sound_slot_of_nobody_is_adopted(void **state)
 	WORLD;
 	assert_true(adoptable(&world, false));
 	judged(&world, adoptable(&world, true), ERR_REFUSE, "replication slot \"walrank\" cannot be taken over");
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < 8; i++)
 	{
 		world_begin(&world);
 		if (i == 0)
 			world.slot = (SourceSlot){0};
+		else if (i == 7)
+			world.slot.confirmed_flush = 0;
 		else if (i == 1)
 			world.slot.logical = false;
 		else if (i == 2)

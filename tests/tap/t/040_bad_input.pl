@@ -164,13 +164,13 @@ $d->start;
 $d->ready;
 sink_equals_sql('after the bit was flipped back');
 
-# ---- store removed, and the sequence that works ---------------------------------------------------------------------------------------------------
+# ---- store removed, and the long way round ---------------------------------------------------------------------------------------------------
 is($d->stop, 0, 'stopped');
 rename "$d->{state}/store", "$d->{dir}/store-gone" or die;
 {
 	my ($rc, $log) = $d->fails;
 	isnt($rc, 0, 'a removed store is refused, never started empty');
-	like($log, qr/HINT.*teardown.*state directory.*empty the sinks.*init.*--create/s, 'the message gives the sequence that works');
+	like($log, qr/HINT.*walrank rebuild/s, 'the message says what works');
 }
 $source->safe_psql('postgres', 'UPDATE item SET price = price + 1');
 {

@@ -46,8 +46,8 @@ $source->safe_psql('postgres', q{
 says('-V', 0, qr/^walrank \d+\.\d+\.\d+$/, '-V');
 says('--version', 0, qr/^walrank \d/, '--version');
 my $help = says('-?', 0, qr/Usage:.*Commands:.*Exit codes/s, '-?');
-my @commands = $help =~ /^  ((?:rules check|journal verify|sink \w+|pause|resume|reload|init|doctor|stream|status|replay|teardown))\s/mg;
-is(scalar(@commands), 17, 'help names every command');
+my @commands = $help =~ /^  ((?:rules check|journal verify|sink \w+|pause|resume|reload|init|doctor|stream|status|replay|rebuild|teardown))\s/mg;
+is(scalar(@commands), 18, 'help names every command');
 says("$_ --help", 0, qr/walrank \Q$_\E: .*Usage:.*Options:/s, split(' ', $_), '--help') for @commands;
 says('no command', 2, qr/a command is missing/);
 says('unknown command', 2, qr/unknown command "statsu"; did you mean "status"\?/, 'statsu');
@@ -310,7 +310,7 @@ sql(q{ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'});
 sql('SELECT pg_reload_conf()');
 for (1 .. 8) { sql(q{CREATE TABLE fill AS SELECT repeat('x', 1000) FROM generate_series(1, 5000); DROP TABLE fill; SELECT pg_switch_wal(); CHECKPOINT}) }
 is(sql("SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'walrank'"), 'lost', 'the slot is lost');
-says('doctor finds a lost slot', 3, qr/blocker +slot walrank: wal_status is lost\n +cure: walrank teardown; move the state directory away; empty the sinks; walrank init; walrankd --create/, @super, @conf, 'doctor');
+says('doctor finds a lost slot', 3, qr/blocker +slot walrank: wal_status is lost\n +cure: walrank rebuild --new-slot/, @super, @conf, 'doctor');
 sql(q{ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'});
 sql('SELECT pg_reload_conf()');
 sql(q{SELECT pg_drop_replication_slot('walrank')});
