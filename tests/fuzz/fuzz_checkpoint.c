@@ -12,7 +12,7 @@
 #include "journal/journal.h"
 #include "memory_fs.h"
 #include "score/store_internal.h"
-#include "sinks/sink.h"
+#include "sinks/file.h"
 
 static const SinkHistory history = {.stream_id = {{0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
 												   0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a}}};
@@ -22,7 +22,8 @@ extern int LLVMFuzzerInitialize(int *argc, char ***argv);
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static const char *options = "/out.ndjson"; /* FileOptions: one string */
+	static char path[] = "/out.ndjson";
+	static const FileOptions options = {.path = path};
 	Error err;
 
 	log_init(LOG_FATAL, false);
@@ -35,12 +36,34 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 static void
 checkpoint(void)
 {
-	SinkPosition position;
+	FileCheckpoint first;
+	FileCheckpoint second;
 	Error err = {0};
 	bool found;
 
-	if (!sink_file.peek(sink, &position, &found, &err) && err.class != ERR_REFUSE && err.class != ERR_DISK)
-		abort(); /* a person has to look: it is never tried again by itself */
+	if (!file_checkpoint_read(sink, MEMORY_DIR, &first, &found, &err))
+	{
+		if (err.class != ERR_REFUSE && err.class != ERR_DISK)
+			abort(); /* a person has to look: it is never tried again by itself */
+		return;
+	}
+	if (!found)
+		abort();
+	file_active(&first)->offset = 0; /* there is no tail to be hashed again */
+	if (!file_checkpoint_write(sink, &first, &err) ||
+		!file_checkpoint_read(sink, MEMORY_DIR, &second, &found, &err) || !found)
+		abort();
+	if (!stream_id_equal(&first.position.stream_id, &second.position.stream_id) ||
+		first.position.seq != second.position.seq || first.position.part != second.position.part ||
+		first.position.end_lsn != second.position.end_lsn ||
+		first.position.owner_epoch != second.position.owner_epoch ||
+		first.position.applied != second.position.applied ||
+		first.position.total_start != second.position.total_start ||
+		first.position.phase != second.position.phase || first.shown.file != second.shown.file ||
+		first.shown.first != second.shown.first || first.shown.offset != second.shown.offset ||
+		first.fill.file != second.fill.file || first.old != second.old ||
+		first.quarantine_offset != second.quarantine_offset)
+		abort();
 }
 
 static void
