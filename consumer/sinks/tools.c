@@ -279,7 +279,7 @@ sink_replay(const SinkConfig *config, const SinkHistory *history, const char *st
 
 /* ---- replay --into ------------------------------------------------------------------------------- */
 
-/* Fills, of any sink, repeat what is there: a replay passes them over. */
+/* Of fills only those of this sink are for it; they repeat, so they need no target of their own. */
 static bool
 into_record(const SinkConfig *config, Sink *sink, FeedReader *reader, RecordReader *record,
 			SinkPosition *position, uint64_t *rows, Error *err)
@@ -287,17 +287,19 @@ into_record(const SinkConfig *config, Sink *sink, FeedReader *reader, RecordRead
 	RecordEntry entry;
 	uint32_t outputs = 0;
 	bool fill;
+	bool ours;
 	bool done = false;
 
 	if (!record_fill(record, &fill, &entry, err))
 		return false;
+	ours = !fill || slice_equal(entry.fill.sink, slice_string(config->name));
 	while (record_next(record, &entry, &done, err) && !done)
 	{
 		SinkFate fate = SINK_FILTERED;
 
 		if (!record_is_output(entry.kind))
 			continue;
-		if (!fill && !config->type->apply(sink, reader, &record->header, &entry, &fate, err))
+		if (ours && !config->type->apply(sink, reader, &record->header, &entry, &fate, err))
 			return false;
 		position_count(position, fate);
 		outputs++;
@@ -306,8 +308,10 @@ into_record(const SinkConfig *config, Sink *sink, FeedReader *reader, RecordRead
 	return done && position_advance(position, &record->header, outputs, err);
 }
 
+/* Up to unit last, which may be read (R5). */
 static bool
-into_open(const SinkConfig *config, Sink *sink, SinkSource source, SinkPosition *position, Error *err)
+into_open(const SinkConfig *config, Sink *sink, SinkSource source, uint64_t last, SinkPosition *position,
+		  Error *err)
 {
 	FeedReader *reader;
 	RecordReader record;
@@ -317,8 +321,7 @@ into_open(const SinkConfig *config, Sink *sink, SinkSource source, SinkPosition 
 
 	if (!open_reader(source, position->seq + 1, &reader, err))
 		return false;
-	while (ok && (event = feed_reader_next(reader, &record, err)) == FEED_RECORD &&
-		   (source.last_seq == 0 || record.header.seq <= source.last_seq))
+	while (ok && (event = feed_reader_next(reader, &record, err)) == FEED_RECORD && record.header.seq <= last)
 	{
 		ok = into_record(config, sink, reader, &record, position, &rows, err);
 		if (ok && rows >= INTO_ROWS)
@@ -335,16 +338,19 @@ bool
 sink_replay_into(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
 				 SinkSource source, uint64_t from_seq, const char *target, SinkPosition *reached, Error *err)
 {
+	uint64_t first;
+	uint64_t last;
 	Sink *sink;
 	bool ok;
 
 	memset(reached, 0, sizeof(*reached));
-	if (!before_unit(source, from_seq, reached, err) || !make(config, history, state_dir, target, &sink, err))
+	if (!extent(source, &first, &last, err) || !before_unit(source, from_seq, reached, err) ||
+		!make(config, history, state_dir, target, &sink, err))
 		return error_wrap(err, "sink \"%s\"", config->name);
 	ok = begin_new(config, history, sink, reached, err);
 	if (ok)
 	{
-		ok = into_open(config, sink, source, reached, err);
+		ok = into_open(config, sink, source, last, reached, err);
 		config->type->close(sink);
 	}
 	config->type->destroy(sink);

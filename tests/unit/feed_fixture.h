@@ -208,6 +208,13 @@ fixture_truncate(FeedFixture *f, uint32_t change, uint32_t relation)
 	fixture_entry(f, &(RecordEntry){.kind = RECORD_TRUNCATE, .change = change, .relation = relation});
 }
 
+/* kind: RECORD_FILL, before all else of a record, or RECORD_FILLED, behind it. */
+static inline void
+fixture_fill(FeedFixture *f, RecordKind kind, const char *sink, uint64_t from)
+{
+	fixture_entry(f, &(RecordEntry){.kind = kind, .fill = {slice_string(sink), from}});
+}
+
 /* An attribute of an image: key NULL for a plain column. */
 static inline void
 image_add(Buffer *image, uint32_t column, const char *key, WireState state, Slice value)
