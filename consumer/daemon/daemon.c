@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "daemon/space.h"
 #include "daemon/verbs.h"
 #include "rules.h"
 
@@ -314,6 +315,7 @@ start(Daemon *daemon, Error *err)
 										.context = daemon};
 	if (!sinkset_create(&sinks, &daemon->parts.sinks, err))
 		return false;
+	space_set_quotas(&daemon->state, daemon->config);
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
 	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
 	context = (SessionContext){.settings = &daemon->settings,

@@ -8,17 +8,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/space.h"
 
 #define STEP_US INT64_C(200000)
-#define TRIM_US INT64_C(10000000)
-#define SAMPLES 256 /* of (time, seq), for the feed's minimum time */
-
-typedef struct Sample
-{
-	int64_t at_us;
-	uint64_t seq;
-} Sample;
-
 struct Housekeeping
 {
 	HousekeepingParts parts;
@@ -27,10 +19,8 @@ struct Housekeeping
 	PGconn *beat;
 	bool beat_failing;
 	int64_t beat_us; /* next one */
-	int64_t trim_us;
+	Space *space;
 	uint64_t asked_seq; /* the last unit appended because the scorer asked, or before us */
-	Sample samples[SAMPLES];
-	int nsamples;
 	ScorerView view;
 };
 
@@ -107,61 +97,6 @@ append_gap(Housekeeping *housekeeping, Error *err)
 	return ok;
 }
 
-/* ---- disk space ------------------------------------------------------------------------------ */
-
-static uint64_t
-slowest_sink(Housekeeping *housekeeping)
-{
-	uint64_t seq = UINT64_MAX;
-	SinkView sink;
-
-	for (int i = 0; sinkset_view(housekeeping->parts.sinks, i, &sink); i++)
-		seq = sink.status.position.seq < seq ? sink.status.position.seq : seq;
-	return seq;
-}
-
-static void
-take_sample(Housekeeping *housekeeping, int64_t now, int64_t retain_us)
-{
-	Sample *samples = housekeeping->samples;
-	int n = housekeeping->nsamples;
-
-	if (n > 0 && now - samples[n - 1].at_us < retain_us / (SAMPLES / 2))
-		return;
-	if (n == SAMPLES)
-		memmove(samples, samples + 1, (size_t) --n * sizeof(Sample));
-	samples[n] = (Sample){now, feed_durable(housekeeping->parts.state->feed)};
-	housekeeping->nsamples = n + 1;
-}
-
-/* The newest unit that is known to be older than the feed's minimum time; 0 while none is. */
-static uint64_t
-retained_since(Housekeeping *housekeeping, int64_t now)
-{
-	int64_t retain_us = housekeeping->parts.config->feed.retain_ms * 1000;
-	uint64_t old = 0;
-
-	take_sample(housekeeping, now, retain_us);
-	for (int i = 0; i < housekeeping->nsamples && now - housekeeping->samples[i].at_us >= retain_us; i++)
-		old = housekeeping->samples[i].seq;
-	return old;
-}
-
-static bool
-trim(Housekeeping *housekeeping, int64_t now, Error *err)
-{
-	State *state = housekeeping->parts.state;
-	uint64_t snapshot = store_oldest_snapshot(state->store);
-	uint64_t feed = retained_since(housekeeping, now);
-	uint64_t sink = slowest_sink(housekeeping);
-
-	feed = sink < feed ? sink : feed;
-	feed = snapshot < feed ? snapshot : feed;
-	if (feed > 0 && !feed_trim(state->feed, feed + 1, err))
-		return false;
-	return snapshot == 0 || journal_trim(state->journal, snapshot + 1, err);
-}
-
 /* ---- the thread ----------------------------------------------------------------------------- */
 
 static bool
@@ -174,6 +109,19 @@ check_sinks(Housekeeping *housekeeping, Error *err)
 			(sink.status.reason == ERR_DISK || sink.status.reason == ERR_RESTART))
 			return error_set(err, sink.status.reason, "sink \"%s\": %s", sink.name, sink.status.note);
 	return true;
+}
+
+/* For confirm = sinks. A sink that is paused, stopped or not heard of yet holds the position as any other. */
+static void
+tell_checkpoints(Housekeeping *housekeeping)
+{
+	Lsn lowest = ACK_NO_SINK;
+	SinkView sink;
+
+	for (int i = 0; sinkset_view(housekeeping->parts.sinks, i, &sink); i++)
+		if (sink.status.state != SINK_GIVEN_UP && sink.status.position.end_lsn < lowest)
+			lowest = sink.status.position.end_lsn;
+	receiver_set_sinks(housekeeping->parts.receiver, lowest);
 }
 
 static bool
@@ -190,13 +138,9 @@ step(Housekeeping *housekeeping, Error *err)
 		beat(housekeeping);
 		housekeeping->beat_us = now + housekeeping->parts.config->daemon.beat_interval_ms * 1000;
 	}
-	if (now >= housekeeping->trim_us)
-	{
-		housekeeping->trim_us = now + TRIM_US;
-		if (!trim(housekeeping, now, err))
-			return err->class != ERR_DISK && err->class != ERR_RESTART;
-	}
-	return true;
+	tell_checkpoints(housekeeping);
+	return space_step(housekeeping->space, &housekeeping->view, now, err) ||
+		   (err->class != ERR_DISK && err->class != ERR_RESTART);
 }
 
 static void *
@@ -229,6 +173,7 @@ housekeeping_start(const HousekeepingParts *parts)
 
 	housekeeping->parts = *parts;
 	journal_appended(parts->state->journal, &head);
+	housekeeping->space = space_create(parts->state, parts->config, parts->scorer, parts->sinks);
 	housekeeping->asked_seq = head.seq; /* what the last run appended for it, the scorer has yet to read */
 	pthread_create(&housekeeping->thread, NULL, housekeeping_main, housekeeping);
 	return housekeeping;
@@ -241,5 +186,6 @@ housekeeping_stop(Housekeeping *housekeeping)
 		return;
 	atomic_store(&housekeeping->stop, true);
 	pthread_join(housekeeping->thread, NULL);
+	space_destroy(housekeeping->space);
 	free(housekeeping);
 }

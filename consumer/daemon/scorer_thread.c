@@ -35,6 +35,7 @@ struct ScorerThread
 	ScorerView view;
 	uint64_t version;
 	bool snapshot_wanted;
+	bool newest_only_wanted;
 	bool snapshot_ended;
 	atomic_bool stop;
 	atomic_llong deadline_us;
@@ -42,7 +43,8 @@ struct ScorerThread
 	/* the thread's own */
 	JournalReader *reader;
 	ScorerView own;
-	uint64_t changes; /* item changes since the last commit */
+	uint64_t changes;	 /* item changes since the last commit */
+	uint64_t feed_bytes; /* so are these */
 	uint64_t changes_seen;
 	bool uncommitted;
 	bool unflushed;
@@ -172,7 +174,9 @@ commit(ScorerThread *thread, int64_t now, Error *err)
 		if (!wait_for_space(thread, err, &again))
 			return false;
 	space_is_back(thread);
+	thread->own.committed = store_position(thread->state->store).seq;
 	thread->changes = 0;
+	thread->feed_bytes = 0;
 	thread->uncommitted = false;
 	thread->commit_us = now;
 	return true;
@@ -206,11 +210,23 @@ take_record(ScorerThread *thread, Error *err)
 		thread->own.commit_time_us = header.commit_time_us;
 	if (!thread->uncommitted)
 		thread->commit_us = clock_monotonic_us();
+	thread->feed_bytes += record.len;
 	thread->uncommitted = true;
 	thread->unflushed = true;
 	thread->stale = true;
 	count_changes(thread);
 	return true;
+}
+
+/*
+ * What is not committed no snapshot can release: were it as much as the feed's quota, nothing could ever move again.
+ */
+static bool
+fills_feed(const ScorerThread *thread)
+{
+	uint64_t quota = (uint64_t) thread->config->feed.quota_bytes;
+
+	return quota > 0 && thread->feed_bytes >= quota / 16;
 }
 
 /* Between two records, under load: what is due by count or by clock. */
@@ -221,7 +237,7 @@ keep_pace(ScorerThread *thread, Error *err)
 
 	if (thread->changes >= (uint64_t) thread->config->store.commit_changes ||
 		now - thread->commit_us >= thread->config->store.commit_time_ms * 1000 ||
-		store_pending(thread->state->store) >= PENDING_BYTES_MAX)
+		store_pending(thread->state->store) >= PENDING_BYTES_MAX || fills_feed(thread))
 	{
 		if (!commit(thread, now, err))
 			return false;
@@ -367,7 +383,7 @@ snapshot_barrier(void *arg, uint64_t seq, Error *err)
 }
 
 static bool
-wait_for_turn(ScorerThread *thread)
+wait_for_turn(ScorerThread *thread, bool *newest_only)
 {
 	int64_t begun = clock_monotonic_us();
 	bool due = false;
@@ -378,29 +394,39 @@ wait_for_turn(ScorerThread *thread)
 		struct timespec until = at_time(clock_monotonic_us() + 1000000);
 
 		pthread_cond_timedwait(&thread->moved, &thread->lock, &until);
-		due = thread->snapshot_wanted ||
+		due = thread->snapshot_wanted || thread->newest_only_wanted ||
 			  clock_monotonic_us() - begun >= thread->config->store.snapshot_interval_ms * 1000;
 	}
+	*newest_only = thread->newest_only_wanted && !thread->snapshot_wanted;
+	thread->newest_only_wanted = false;
 	thread->snapshot_wanted = false;
 	due = !thread->snapshot_ended;
 	pthread_mutex_unlock(&thread->lock);
 	return due;
 }
 
+static bool
+drop_older(ScorerThread *thread, Error *err)
+{
+	log_line(LOG_WARNING, "older store snapshots give way: without that journal and feed stay full");
+	return store_newest_snapshot_only(thread->state->store, err);
+}
+
 static void *
 snapshot_main(void *arg)
 {
 	ScorerThread *thread = arg;
+	bool newest_only;
 	Error err;
 	uint64_t seq;
 
 	pthread_setname_np(pthread_self(), "snapshot");
-	while (wait_for_turn(thread))
+	while (wait_for_turn(thread, &newest_only))
 	{
-		if (store_snapshot(thread->state->store, &seq, &err))
+		if (newest_only ? drop_older(thread, &err) : store_snapshot(thread->state->store, &seq, &err))
 		{
 			pthread_mutex_lock(&thread->lock);
-			thread->view.snapshots++;
+			thread->view.snapshots += !newest_only;
 			pthread_mutex_unlock(&thread->lock);
 		}
 		else if (err.class == ERR_DISK || err.class == ERR_RESTART)
@@ -423,6 +449,15 @@ scorer_thread_snapshot(ScorerThread *thread)
 	pthread_mutex_unlock(&thread->lock);
 }
 
+void
+scorer_thread_newest_snapshot_only(ScorerThread *thread)
+{
+	pthread_mutex_lock(&thread->lock);
+	thread->newest_only_wanted = true;
+	pthread_cond_broadcast(&thread->moved);
+	pthread_mutex_unlock(&thread->lock);
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 ScorerThread *
@@ -437,6 +472,7 @@ scorer_thread_start(State *state, const Config *config, ThreadFailed failed, voi
 	pthread_mutex_init(&thread->lock, NULL);
 	init_cond(&thread->moved);
 	store_set_barrier(state->store, snapshot_barrier, thread);
+	thread->own.committed = store_position(state->store).seq;
 	publish(thread, clock_monotonic_us());
 	pthread_create(&thread->thread, NULL, scorer_main, thread);
 	pthread_create(&thread->snapshot_thread, NULL, snapshot_main, thread);

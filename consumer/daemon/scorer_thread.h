@@ -15,6 +15,7 @@
 typedef struct ScorerView
 {
 	StorePosition position; /* scored, not necessarily committed */
+	uint64_t committed;		/* whole units in the store's last commit: what a snapshot would hold */
 	Lsn end_lsn;
 	int64_t commit_time_us; /* of the last transaction scored */
 	ScorerWants wants;
@@ -38,6 +39,8 @@ extern uint64_t scorer_thread_view(ScorerThread *thread, ScorerView *view);
 /* Waits until a copy newer than `version` is there, or timeout. */
 extern void scorer_thread_wait(ScorerThread *thread, uint64_t version, int64_t timeout_us);
 extern void scorer_thread_snapshot(ScorerThread *thread); /* make one soon */
+/* Let all but the newest go, soon. */
+extern void scorer_thread_newest_snapshot_only(ScorerThread *thread);
 /* Scores what the journal holds (at most timeout), commits, ends both threads. */
 extern void scorer_thread_stop(ScorerThread *thread, int64_t timeout_us);
 extern void scorer_thread_destroy(ScorerThread *thread);

@@ -460,7 +460,7 @@ resume_slot(SinkSet *set, Slot *slot, Error *err)
 	if (!sinkset_is_paused(set->parts.state_dirfd, slot->config.name, &paused, err))
 		return false;
 	slot_status(slot, &status);
-	if (!paused && status.state != SINK_STOPPED)
+	if (!paused && status.state != SINK_STOPPED && status.state != SINK_GIVEN_UP)
 		return error_set(err, ERR_CONFIG, "sink \"%s\" is not paused", slot->config.name);
 	if (paused && !sinkset_set_paused(set->parts.state_dirfd, slot->config.name, NULL, err))
 		return false;
@@ -468,6 +468,26 @@ resume_slot(SinkSet *set, Slot *slot, Error *err)
 	if (!slot_begin(set, slot, err) || !keep_known(set, err))
 		return false;
 	log_line(LOG_INFO, "sink \"%s\" resumed", slot->config.name);
+	return true;
+}
+
+static bool
+give_up_slot(SinkSet *set, Slot *slot, Error *err)
+{
+	Error why;
+	bool paused;
+
+	if (!sinkset_is_paused(set->state_dirfd, slot->config.name, &paused, err) ||
+		(paused && !sinkset_set_paused(set->state_dirfd, slot->config.name, NULL, err)))
+		return false;
+	slot_end(set, slot, SINK_GIVEN_UP);
+	error_set(&why, ERR_SPACE, "the feed's quota is used up, and this sink was the slowest, at unit %" PRIu64,
+			  slot->last.position.seq);
+	error_hint(&why, "It has to be filled anew.");
+	log_error(LOG_ERROR, &why, slot->config.name);
+	pthread_mutex_lock(&set->lock);
+	note(slot, SINK_GIVEN_UP, &why);
+	pthread_mutex_unlock(&set->lock);
 	return true;
 }
 
@@ -488,6 +508,12 @@ bool
 sinkset_pause(SinkSet *set, const char *name, Error *err)
 {
 	return change_one(set, name, pause_slot, err);
+}
+
+bool
+sinkset_give_up(SinkSet *set, const char *name, Error *err)
+{
+	return change_one(set, name, give_up_slot, err);
 }
 
 bool

@@ -51,6 +51,8 @@ extern bool sinkset_view(SinkSet *set, int i, SinkView *view);
 /* ERR_CONFIG: there is no such sink, or it is so already.  Resume also starts one again that has stopped in error. */
 extern bool sinkset_pause(SinkSet *set, const char *name, Error *err);
 extern bool sinkset_resume(SinkSet *set, const char *name, Error *err);
+/* The feed needs the room: the sink stops, and nothing is kept for it any more, until it is resumed or the daemon restarts. */
+extern bool sinkset_give_up(SinkSet *set, const char *name, Error *err);
 /* Stops the sink, lets `work` do what it has to with its configuration, and starts it again (unless it is paused). */
 typedef bool (*SinkSetWork)(void *context, const SinkConfig *config, Error *err);
 extern bool sinkset_hold(SinkSet *set, const char *name, SinkSetWork work, void *context, Error *err);

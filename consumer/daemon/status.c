@@ -14,7 +14,8 @@
 #define BEAT_RED_US INT64_C(60000000)
 
 static const char *const receiver_states[] = {"starting", "streaming", "waiting", "stopped"};
-static const char *const sink_states[] = {"starting", "streaming", "retrying", "stopped", "paused"};
+static const char *const sink_states[] = {"starting", "streaming", "retrying",
+										  "stopped",  "paused",	   "given up"};
 static const char *const table_states[] = {"pending", "open", "filled"};
 
 /* ---- writing members ------------------------------------------------------------------------ */
@@ -119,6 +120,7 @@ journal(const StatusInput *input, Buffer *out)
 	number(out, "durable_seq", durable);
 	lsn(out, "end_lsn", head.end_lsn);
 	number(out, "bytes", journal_bytes(log));
+	number(out, "quota", (uint64_t) input->parts->config->journal.quota_bytes);
 	buffer_printf(out, "}");
 }
 
@@ -155,6 +157,7 @@ scorer(const StatusInput *input, const ScorerView *view, Buffer *out)
 	buffer_printf(out, "{");
 	number(out, "first_seq", feed_first_seq(input->parts->state->feed));
 	number(out, "bytes", feed_bytes(input->parts->state->feed));
+	number(out, "quota", (uint64_t) input->parts->config->feed.quota_bytes);
 	buffer_printf(out, "}");
 }
 
@@ -291,6 +294,8 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 			reason(out, "a publication was lost; until it is read again, changes may be missing of",
 				   view->tables[i].relation);
 	unread(input, out);
+	if (status->no_space[0] != '\0')
+		reason(out, "the journal takes nothing, the stream waits for space", status->no_space);
 	if (view->waiting)
 		reason(out, "scoring waits for space", view->note);
 	for (int i = 0; sinkset_view(input->parts->sinks, i, &one); i++)
@@ -298,7 +303,8 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 		char what[128];
 
 		snprintf(what, sizeof(what), "sink %s is %s", one.name, sink_states[one.status.state]);
-		if (one.status.state == SINK_RETRYING || one.status.state == SINK_STOPPED)
+		if (one.status.state == SINK_RETRYING || one.status.state == SINK_STOPPED ||
+			one.status.state == SINK_GIVEN_UP)
 			reason(out, what, one.status.note);
 	}
 	buffer_printf(out, "]");

@@ -221,6 +221,12 @@ feed_bytes(Feed *feed)
 	return seglog_bytes(feed->log);
 }
 
+SegLog *
+feed_log(Feed *feed)
+{
+	return feed->log;
+}
+
 void
 feed_set_durable(Feed *feed, uint64_t seq)
 {

@@ -38,6 +38,7 @@ extern bool feed_sync(Feed *feed, Error *err);
 extern uint64_t feed_first_seq(Feed *feed);
 extern bool feed_trim(Feed *feed, uint64_t below_seq, Error *err);
 extern uint64_t feed_bytes(Feed *feed);
+extern SegLog *feed_log(Feed *feed); /* for its segments and its quota */
 /* R5: set by the daemon whenever the journal's durable mark moves; wakes readers. */
 extern void feed_set_durable(Feed *feed, uint64_t seq);
 extern uint64_t feed_durable(Feed *feed);

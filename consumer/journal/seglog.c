@@ -116,6 +116,17 @@ active(SegLog *log)
 	return &log->segments[log->n - 1];
 }
 
+/* Caller holds the lock or is alone. */
+static void
+count_older(SegLog *log)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < log->n - 1; i++)
+		bytes += log->segments[i].bytes;
+	atomic_store(&log->older_bytes, bytes);
+}
+
 /* ---- segments --------------------------------------------------------------------------------- */
 
 bool
@@ -164,6 +175,7 @@ seglog_resume(SegLog *log, SegPosition last)
 	log->sealed = false;
 	log->last = log->flushed = log->durable = log->before = last;
 	log->durable_number = active(log)->number;
+	count_older(log);
 }
 
 /* A creation that was cut short may have left the first segment, never a group in it. */
@@ -287,6 +299,7 @@ rotate(SegLog *log, Error *err)
 	}
 	pthread_mutex_lock(&log->lock);
 	seglog_add_segment(log, segment);
+	count_older(log);
 	pthread_cond_broadcast(&log->moved);
 	pthread_mutex_unlock(&log->lock);
 	log->fd = segment.fd;
@@ -307,12 +320,26 @@ seglog_flush(SegLog *log, Error *err)
 	return !log->rotate || rotate(log, err);
 }
 
+/* Is there room for a record of so many bytes? */
+static bool
+check_quota(SegLog *log, uint64_t payload, Error *err)
+{
+	uint64_t quota = atomic_load(&log->quota);
+	uint64_t bytes = atomic_load(&log->older_bytes) + log->file_bytes + log->buffer.len;
+	bool full = quota > 0 && bytes + SEGMENT_RECORD_BYTES + payload > quota;
+
+	if (full != atomic_load(&log->full))
+		atomic_store(&log->full, full);
+	return !full || error_set(err, ERR_SPACE, "the %s's quota of %llu bytes is used up", log->settings.what,
+							  (unsigned long long) quota);
+}
+
 bool
 seglog_begin(SegLog *log, SegPosition at, Error *err)
 {
 	assert(!log->group_open);
 	assert(seg_follows(log->last, at));
-	if (log->rotate && !seglog_flush(log, err))
+	if ((log->rotate && !seglog_flush(log, err)) || !check_quota(log, 0, err))
 		return false;
 	pthread_mutex_lock(&log->lock);
 	log->sealed = !log->settings.derived && log->durable_number >= log->number;
@@ -353,6 +380,8 @@ seglog_append(SegLog *log, uint8_t type, bool last, const Slice *slices, int n, 
 	if (len > SEGMENT_PAYLOAD_BYTES_MAX)
 		return error_set(err, ERR_DATA, "%s record of %llu bytes is too large", log->settings.what,
 						 (unsigned long long) len);
+	if (!check_quota(log, len, err))
+		return false;
 	if ((log->record_open ? log->record : log->buffer.len) >= BUFFER_BYTES && !write_out(log, err))
 		return false;
 	if (log->record_open)
@@ -611,6 +640,32 @@ seglog_bytes(SegLog *log)
 }
 
 int
+seglog_list(SegLog *log, SegInfo **segments)
+{
+	int n;
+
+	pthread_mutex_lock(&log->lock);
+	n = log->n;
+	*segments = xcalloc((size_t) n, sizeof(SegInfo));
+	for (int i = 0; i < n; i++)
+		(*segments)[i] = (SegInfo){log->segments[i].number, log->segments[i].prev, log->segments[i].bytes};
+	pthread_mutex_unlock(&log->lock);
+	return n;
+}
+
+void
+seglog_set_quota(SegLog *log, uint64_t bytes)
+{
+	atomic_store(&log->quota, bytes);
+}
+
+bool
+seglog_full(SegLog *log)
+{
+	return atomic_load(&log->full);
+}
+
+int
 seglog_segments(SegLog *log)
 {
 	int n;
@@ -640,6 +695,7 @@ seglog_trim(SegLog *log, SegPosition at, Error *err)
 		memmove(log->segments, log->segments + 1, (size_t) (--log->n) * sizeof(Segment));
 		removed = true;
 	}
+	count_older(log);
 	pthread_mutex_unlock(&log->lock);
 	return ok && (!removed || fs_sync_dir(log->dirfd, err) || seglog_poison(log, err));
 }

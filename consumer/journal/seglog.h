@@ -102,6 +102,18 @@ extern bool seglog_truncate(SegLog *log, SegPosition at, Error *err);
 extern bool seglog_trim(SegLog *log, SegPosition at, Error *err);
 extern uint64_t seglog_bytes(SegLog *log); /* on disk */
 extern int seglog_segments(SegLog *log);
+/* What stands where, oldest first; the last one is being written. A malloc'ed array. */
+typedef struct SegInfo
+{
+	uint32_t number;
+	SegPosition before; /* last group before it */
+	uint64_t bytes;		/* on disk */
+} SegInfo;
+extern int seglog_list(SegLog *log, SegInfo **segments);
+/* Bytes the log may take, what waits in memory included; 0: no limit. An append beyond it fails with ERR_SPACE. */
+extern void seglog_set_quota(SegLog *log, uint64_t bytes);
+/* The last append was refused for the quota. */
+extern bool seglog_full(SegLog *log);
 /* Waiting on the log. A wake that came between two waits of the same waiter is not lost: *wakes remembers. */
 extern bool seglog_wait_durable(SegLog *log, SegPosition at, int64_t timeout_us); /* false: timeout, poison */
 extern bool seglog_wait_unsynced(SegLog *log, uint64_t *wakes, int64_t timeout_us);

@@ -11,6 +11,7 @@
 #define WALRANK_SEGLOG_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "journal/segment.h"
 
@@ -46,6 +47,10 @@ struct SegLog
 	bool revocable;
 	bool rotate; /* the active segment is full; its successor's preamble is ready */
 	Buffer preamble;
+
+	_Atomic uint64_t quota;		  /* 0: none */
+	_Atomic uint64_t older_bytes; /* of all segments but the active one */
+	atomic_bool full;
 
 	pthread_mutex_t lock;
 	pthread_cond_t moved;

@@ -631,6 +631,7 @@ store_open(int dirfd, const StoreSettings *settings, const StreamId *stream_id, 
 		return false;
 	}
 	atomic_store(&store->oldest_snapshot, count > 0 ? seqs[0] : 0);
+	atomic_store(&store->newest_snapshot, count > 0 ? seqs[count - 1] : 0);
 	full_warn(store);
 	error_clear(err); /* what was found in a file that was replaced */
 	*result = store;
@@ -659,6 +660,12 @@ uint64_t
 store_oldest_snapshot(Store *store)
 {
 	return atomic_load(&store->oldest_snapshot);
+}
+
+uint64_t
+store_newest_snapshot(Store *store)
+{
+	return atomic_load(&store->newest_snapshot);
 }
 
 uint64_t

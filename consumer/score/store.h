@@ -118,12 +118,15 @@ extern bool store_snapshot(Store *store, uint64_t *seq, Error *err);
 /* Called in the snapshot's thread before a snapshot counts: syncs journal and feed through unit seq (R3). */
 typedef bool (*StoreBarrier)(void *arg, uint64_t seq, Error *err);
 extern void store_set_barrier(Store *store, StoreBarrier barrier, void *arg);
+/* Lets all but the newest go, for want of room in journal or feed. In the thread that makes them. */
+extern bool store_newest_snapshot_only(Store *store, Error *err);
 /* From any thread: a running store_snapshot() gives up soon, and so do later ones.  Join its thread, then close. */
 extern void store_snapshot_cancel(Store *store);
 
 /* From any thread, as of the last commit. */
 extern uint64_t store_oldest_snapshot(Store *store); /* seq; 0 when there is none */
-extern uint64_t store_bytes(Store *store);			 /* of the file, what lies free in it included */
+extern uint64_t store_newest_snapshot(Store *store);
+extern uint64_t store_bytes(Store *store); /* of the file, what lies free in it included */
 extern uint64_t store_items(Store *store);
 /* Marks the store torn, synced (CRC failure, MDB_CORRUPTED, MDB_PAGE_NOTFOUND). */
 extern void store_mark_torn(Store *store);

@@ -153,6 +153,7 @@ struct Store
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t items;
 	_Atomic uint64_t oldest_snapshot;
+	_Atomic uint64_t newest_snapshot;
 	atomic_bool failed; /* a sync failed or the mark says torn: nothing more is written */
 
 	/* A copy reads the map, so the map must not move under it. */

@@ -414,11 +414,10 @@ copy_check(Store *store, StorePosition *position, Error *err)
 }
 
 static bool
-expire(Store *store, Error *err)
+expire(Store *store, int keep, Error *err)
 {
 	uint64_t seqs[SNAPSHOTS_MAX];
 	char name[48];
-	int keep = store->settings.snapshots > 1 ? store->settings.snapshots : 1;
 	int count;
 	int first;
 
@@ -432,7 +431,14 @@ expire(Store *store, Error *err)
 			return error_errno(err, "could not remove \"%s\"", name);
 	}
 	atomic_store(&store->oldest_snapshot, count > 0 ? seqs[first] : 0);
+	atomic_store(&store->newest_snapshot, count > 0 ? seqs[count - 1] : 0);
 	return true;
+}
+
+bool
+store_newest_snapshot_only(Store *store, Error *err)
+{
+	return expire(store, 1, err);
 }
 
 static bool
@@ -450,7 +456,7 @@ snapshot_publish(Store *store, int fd, StorePosition position, Error *err)
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	if (fs->renameat(store->dirfd, SNAPSHOT_TMP, name) != 0)
 		return error_errno(err, "could not rename \"%s\"", SNAPSHOT_TMP);
-	return fs_sync_dir(store->dirfd, err) && expire(store, err);
+	return fs_sync_dir(store->dirfd, err) && expire(store, store->settings.snapshots, err);
 }
 
 bool

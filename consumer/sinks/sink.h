@@ -96,8 +96,9 @@ typedef enum
 	SINK_STARTING,
 	SINK_STREAMING,
 	SINK_RETRYING,
-	SINK_STOPPED, /* refused or in error: needs the operator; after a refusal a fill (R13) starts it again */
-	SINK_PAUSED,  /* the operator said so: no runner, the checkpoint stays */
+	SINK_STOPPED,  /* refused or in error: needs the operator; after a refusal a fill (R13) starts it again */
+	SINK_PAUSED,   /* the operator said so: no runner, the checkpoint stays */
+	SINK_GIVEN_UP, /* the feed's quota said so: nothing is kept for it, it needs a fill */
 } SinkState;
 
 typedef struct SinkStatus

@@ -1,9 +1,12 @@
 /*
  * intake.c -- see intake.h.
  */
+#undef NDEBUG /* these assertions guard the promise to the server */
 #include "stream/intake.h"
 
+#include <assert.h>
 #include <endian.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -11,7 +14,18 @@
 
 #define DATA_HEADER_BYTES 25
 #define KEEPALIVE_BYTES 18
+#define SPACE_RETRY_US INT64_C(500000)
 #define FUTURE_US INT64_C(60000000) /* a commit time is believed up to a minute ahead of receipt */
+
+/* A data message for which there was no room. */
+typedef struct Held
+{
+	bool there;
+	bool judged; /* the assembler has had it: `step` says what is to be appended */
+	Buffer message;
+	TxnStep step;
+	int64_t receipt_us;
+} Held;
 
 struct Intake
 {
@@ -20,12 +34,12 @@ struct Intake
 	Assembler *assembler;
 	Ack ack;
 	bool unit_open;
-	Lsn failed; /* the transaction that ended the last connection by bad bytes */
-	/* no space: a transaction's first frame that waits */
-	bool held;
-	TxnStep held_step;
-	Slice held_frame;
-	int64_t held_receipt_us;
+	Lsn failed;			/* the transaction that ended the last connection by bad bytes */
+	Held held;			/* waits for room .. */
+	Held behind;		/* .. and so does the next one: no more is taken */
+	bool unflushed;		/* what the journal has in memory waits as well */
+	int64_t space_us;	/* when room was last looked for */
+	char no_space[512]; /* why there is none */
 	IntakeFigures figures;
 };
 
@@ -55,6 +69,8 @@ intake_destroy(Intake *intake)
 	if (intake == NULL)
 		return;
 	assembler_destroy(intake->assembler);
+	buffer_free(&intake->held.message);
+	buffer_free(&intake->behind.message);
 	free(intake);
 }
 
@@ -65,7 +81,8 @@ intake_begin(Intake *intake, AckConfirm confirm, Lsn start, Lsn confirmed, Lsn f
 	ack_begin(&intake->ack, confirm, start, confirmed, flushed > start ? flushed : start, interval_us,
 			  now_us);
 	assembler_begin(intake->assembler, start);
-	intake->held = false;
+	assert(!intake->held.there && !intake->behind.there && !intake->unit_open);
+	intake->no_space[0] = '\0';
 	intake->figures.received = start;
 	intake->figures.beat_us = now_us;
 }
@@ -80,31 +97,58 @@ intake_figures(Intake *intake)
 
 /* ---- answering ------------------------------------------------------------------------------ */
 
+/* From here on no data message is taken, until the journal can; ack_timer() gives the connection up after a while. */
+static void
+no_space(Intake *intake, int64_t now_us, const Error *err)
+{
+	if (!intake->ack.no_space)
+		log_error(LOG_ERROR, err, "no space for the journal, the stream waits");
+	snprintf(intake->no_space, sizeof(intake->no_space), "%.500s", err->message);
+	intake->space_us = now_us;
+	ack_space(&intake->ack, true, now_us);
+}
+
+static void
+space_is_back(Intake *intake, int64_t now_us)
+{
+	if (!intake->ack.no_space)
+		return;
+	log_line(LOG_INFO, "there is space for the journal again");
+	intake->no_space[0] = '\0';
+	ack_space(&intake->ack, false, now_us);
+}
+
 static bool
-append_progress(Intake *intake, Lsn lsn, Error *err)
+append_progress(Intake *intake, Lsn lsn, int64_t now_us, Error *err)
 {
 	Unit unit = {.kind = UNIT_PROGRESS, .end_lsn = lsn};
 
+	assert(!intake->held.there && !assembler_open(intake->assembler)); /* it would be overtaken */
 	if (!journal_append(intake->journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, err))
 		return false;
 	assembler_progress(intake->assembler, lsn);
 	ack_appended(&intake->ack, lsn);
+	space_is_back(intake, now_us);
 	return true;
 }
 
 static bool
 carry_out(Intake *intake, const AckActions *actions, int64_t now_us, Error *err)
 {
-	if (actions->progress && !append_progress(intake, actions->progress_lsn, err))
+	if (actions->progress && !append_progress(intake, actions->progress_lsn, now_us, err))
 	{
 		if (err->class != ERR_SPACE)
 			return false;
-		ack_space(&intake->ack, true, now_us);
+		no_space(intake, now_us, err);
 	}
 	if (actions->status && !intake->output.status(intake->output.context, actions->status_lsn, err))
 		return false;
-	return !actions->close ||
-		   error_set(err, ERR_SPACE, "no space for the journal: the stream is closed until there is");
+	if (!actions->close)
+		return true;
+	if (!intake->ack.no_space)
+		return error_set(err, ERR_RETRY, "the server wants to stop, and not every sink has all of it yet");
+	return error_set(err, ERR_SPACE, "no space for the journal (%s): the stream is closed until there is",
+					 intake->no_space);
 }
 
 bool
@@ -133,10 +177,25 @@ intake_sinks(Intake *intake, Lsn lowest, int64_t now_us, Error *err)
 	return carry_out(intake, &actions, now_us, err);
 }
 
+const char *
+intake_no_space(const Intake *intake)
+{
+	return intake->no_space;
+}
+
+static bool
+waits(const Intake *intake)
+{
+	return intake->held.there || intake->unflushed;
+}
+
 int64_t
 intake_next_us(const Intake *intake)
 {
-	return ack_next_us(&intake->ack);
+	int64_t next = ack_next_us(&intake->ack);
+
+	return waits(intake) && intake->space_us + SPACE_RETRY_US < next ? intake->space_us + SPACE_RETRY_US
+																	 : next;
 }
 
 bool
@@ -212,52 +271,21 @@ append_frame(Intake *intake, const TxnStep *step, Slice frame, int64_t receipt_u
 	return true;
 }
 
-void
-intake_abandon(Intake *intake)
+static void
+abandon_unit(Intake *intake)
 {
 	Error err;
 
 	if (intake->unit_open && !journal_abandon(intake->journal, &err))
 		log_error(LOG_ERROR, &err, "could not cut an incomplete transaction");
 	intake->unit_open = false;
-	intake->held = false;
 }
 
-/*
- * No space, and nothing of this transaction in the journal yet: the frame waits in memory, the
- * connection is kept alive with an unchanged status, and ack_timer() gives it up after a while.
- */
-static bool
-hold_frame(Intake *intake, const TxnStep *step, Slice frame, int64_t now_us, int64_t receipt_us)
+void
+intake_abandon(Intake *intake)
 {
-	log_line(LOG_ERROR, "no space for the journal: the stream waits");
-	ack_space(&intake->ack, true, now_us);
-	intake->held = true;
-	intake->held_step = *step;
-	intake->held_frame = frame;
-	intake->held_receipt_us = receipt_us;
-	return false;
-}
-
-bool
-intake_held(const Intake *intake)
-{
-	return intake->held;
-}
-
-bool
-intake_retry(Intake *intake, int64_t now_us, Error *err)
-{
-	if (append_frame(intake, &intake->held_step, intake->held_frame, intake->held_receipt_us, err))
-	{
-		log_line(LOG_INFO, "there is space for the journal again");
-		ack_space(&intake->ack, false, now_us);
-		intake->held = false;
-		return true;
-	}
-	intake_abandon(intake);
-	intake->held = err->class == ERR_SPACE;
-	return false;
+	abandon_unit(intake);
+	intake->held.there = intake->behind.there = intake->unflushed = false;
 }
 
 /* ---- one message ---------------------------------------------------------------------------- */
@@ -271,26 +299,110 @@ get_u64(const uint8_t *at)
 	return be64toh(v);
 }
 
+/*
+ * One data message.  False with ERR_SPACE: nothing of it was appended; once it is judged, and only then, it has been
+ * through the assembler, and must be tried again with the same step.
+ */
 static bool
-take_data(Intake *intake, Slice message, int64_t now_us, int64_t receipt_us, Error *err)
+try_data(Intake *intake, Slice message, bool *judged, TxnStep *step, int64_t now_us, int64_t receipt_us,
+		 Error *err)
 {
 	Slice frame = slice_make(message.data + DATA_HEADER_BYTES, message.len - DATA_HEADER_BYTES);
 	Lsn named = get_u64(message.data + 9);
-	TxnStep step;
 
-	if (!assembler_frame(intake->assembler, frame, &step, err))
+	if (!*judged && !assembler_frame(intake->assembler, frame, step, err))
 		return false;
-	ack_data(&intake->ack, named > step.head.end_lsn ? named : step.head.end_lsn, !step.last);
-	intake->figures.frames++;
-	if (step.last)
-		intake->figures.received = step.head.end_lsn;
+	*judged = true;
+	ack_data(&intake->ack, named > step->head.end_lsn ? named : step->head.end_lsn, !step->last);
 	note_beat(intake, now_us);
-	if (step.drop || append_frame(intake, &step, frame, receipt_us, err))
-		return true;
-	if (err->class != ERR_SPACE || !step.first)
+	if (!step->drop && !append_frame(intake, step, frame, receipt_us, err))
+	{
+		if (step->first) /* the unit begins anew with the next trial */
+			abandon_unit(intake);
+		ack_data(&intake->ack, 0, true); /* until it is in, nothing may be said of what lies behind it */
 		return false;
-	intake_abandon(intake);
-	return hold_frame(intake, &step, frame, now_us, receipt_us);
+	}
+	intake->figures.frames++;
+	if (step->last)
+		intake->figures.received = step->head.end_lsn;
+	return true;
+}
+
+static void
+hold(Held *held, Slice message, bool judged, const TxnStep *step, int64_t receipt_us)
+{
+	held->there = true;
+	held->judged = judged;
+	held->step = *step;
+	buffer_reset(&held->message);
+	buffer_append_slice(&held->message, message);
+	held->receipt_us = receipt_us;
+}
+
+static bool
+take_data(Intake *intake, Slice message, int64_t now_us, int64_t receipt_us, Error *err)
+{
+	TxnStep step = {.last = false};
+	bool judged = false;
+
+	if (intake->held.there)
+	{
+		assert(!intake->behind.there); /* intake_full() said so */
+		hold(&intake->behind, message, false, &step, receipt_us);
+		return true;
+	}
+	if (!intake->ack.no_space)
+	{
+		if (try_data(intake, message, &judged, &step, now_us, receipt_us, err))
+			return true;
+		if (err->class != ERR_SPACE)
+			return false;
+		no_space(intake, now_us, err);
+	}
+	ack_data(&intake->ack, 0, true);
+	hold(&intake->held, message, judged, &step, receipt_us);
+	return true;
+}
+
+bool
+intake_full(const Intake *intake)
+{
+	return intake->behind.there;
+}
+
+/* False with ERR_SPACE: in vain. */
+static bool
+try_again(Intake *intake, int64_t now_us, Error *err)
+{
+	Held *held = &intake->held;
+	Held next = intake->behind;
+
+	if (!journal_flush(intake->journal, err))
+		return false;
+	intake->unflushed = false;
+	if (held->there && !try_data(intake, buffer_slice(&held->message), &held->judged, &held->step, now_us,
+								 held->receipt_us, err))
+		return false;
+	held->there = intake->behind.there = false;
+	space_is_back(intake, now_us);
+	return !next.there || take_data(intake, buffer_slice(&next.message), now_us, next.receipt_us, err);
+}
+
+bool
+intake_flush(Intake *intake, int64_t now_us, Error *err)
+{
+	bool again = waits(intake);
+	bool ok;
+
+	/* without anything that waits a PROGRESS is the trial: see ack.c */
+	if (intake->ack.no_space && (!again || now_us - intake->space_us < SPACE_RETRY_US))
+		return true;
+	ok = again ? try_again(intake, now_us, err) : journal_flush(intake->journal, err);
+	if (ok || err->class != ERR_SPACE)
+		return ok;
+	intake->unflushed |= !again;
+	no_space(intake, now_us, err);
+	return true;
 }
 
 static bool

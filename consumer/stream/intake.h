@@ -40,18 +40,24 @@ extern void intake_begin(Intake *intake, AckConfirm confirm, Lsn start, Lsn conf
 						 int64_t interval_us, int64_t now_us);
 
 /*
- * One CopyData payload.  ERR_SPACE with intake_held(): there is no room for this message, which has to stay as
- * it is until intake_retry() succeeds.  After any other error the connection has to end: intake_abandon().
+ * One CopyData payload, the caller's again afterwards.  After an error the connection has to end: intake_abandon().
+ *
+ * Without room in the journal the first data message that does not fit is kept; keepalives behind it are still
+ * answered, with A unchanged, so that a server that wants to stop is heard.  Once another data message has come
+ * intake_full() says that no more may be given, until intake_flush() has found room.
  */
 extern bool intake_message(Intake *intake, Slice message, int64_t now_us, int64_t receipt_us, Error *err);
-extern bool intake_held(const Intake *intake);
-extern bool intake_retry(Intake *intake, int64_t now_us, Error *err);
+extern bool intake_full(const Intake *intake);
+/* After messages, and by the clock: what was appended goes to the kernel, what waits for room is tried again. */
+extern bool intake_flush(Intake *intake, int64_t now_us, Error *err);
+/* Why the journal takes nothing; empty while it does. */
+extern const char *intake_no_space(const Intake *intake);
 /* What the journal's sync thread and the clock have to say to the server. */
 extern bool intake_feedback(Intake *intake, int64_t now_us, Error *err);
 /* The lowest end_lsn in the sinks' checkpoints moved: see ack_sinks(). */
 extern bool intake_sinks(Intake *intake, Lsn lowest, int64_t now_us, Error *err);
 extern int64_t intake_next_us(const Intake *intake); /* when the clock has something to say */
-/* The unit that is open is cut: the server sends its transaction again from the start. */
+/* The unit that is open is cut, what waits for room forgotten: the server sends all of it again. */
 extern void intake_abandon(Intake *intake);
 /* The last word before the connection ends; what is whole has been synced, or as much as there was time for. */
 extern bool intake_goodbye(Intake *intake, int64_t now_us, Error *err);

@@ -37,6 +37,7 @@ struct Receiver
 	Journal *journal;
 	Intake *intake;
 	Session session;
+	_Atomic Lsn sinks;	/* the lowest end_lsn in their checkpoints */
 	int64_t receipt_us; /* wall clock of this drain */
 	uint64_t window_messages;
 	int64_t window_us;
@@ -104,9 +105,17 @@ publish(Receiver *receiver)
 	receiver->next.changes = figures->changes;
 	receiver->next.frames = figures->frames;
 	receiver->next.dropped = figures->dropped;
+	snprintf(receiver->next.no_space, sizeof(receiver->next.no_space), "%s",
+			 intake_no_space(receiver->intake));
 	pthread_mutex_lock(&receiver->lock);
 	receiver->status = receiver->next;
 	pthread_mutex_unlock(&receiver->lock);
+}
+
+void
+receiver_set_sinks(Receiver *receiver, Lsn lowest)
+{
+	atomic_store(&receiver->sinks, lowest);
 }
 
 void
@@ -152,38 +161,18 @@ feedback(Receiver *receiver, Error *err)
 
 	while (read(journal_durable_fd(receiver->journal), &count, sizeof(count)) > 0)
 		;
-	return intake_feedback(receiver->intake, clock_monotonic_us(), err);
+	return intake_sinks(receiver->intake, atomic_load(&receiver->sinks), clock_monotonic_us(), err) &&
+		   intake_feedback(receiver->intake, clock_monotonic_us(), err);
 }
 
 /* ---- one message ---------------------------------------------------------------------------- */
-
-/* The message waits until there is space; the server is told meanwhile that we live. */
-static bool
-wait_for_space(Receiver *receiver, Error *err)
-{
-	while (!atomic_load(&receiver->stop))
-	{
-		struct pollfd stop = {.fd = receiver->stop_fd, .events = POLLIN};
-
-		poll(&stop, 1, POLL_MS_MAX);
-		if (!feedback(receiver, err))
-			return false;
-		if (intake_retry(receiver->intake, clock_monotonic_us(), err))
-			return true;
-		if (!intake_held(receiver->intake))
-			return false;
-	}
-	return error_set(err, ERR_RETRY, "stopped while waiting for space");
-}
 
 static bool
 handle_message(Receiver *receiver, Slice message, Error *err)
 {
 	receiver->next.bytes += message.len;
 	receiver->window_messages++;
-	if (intake_message(receiver->intake, message, clock_monotonic_us(), receiver->receipt_us, err))
-		return true;
-	return intake_held(receiver->intake) && wait_for_space(receiver, err);
+	return intake_message(receiver->intake, message, clock_monotonic_us(), receiver->receipt_us, err);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -211,7 +200,8 @@ take_messages(Receiver *receiver, uint64_t *bytes, bool *some, Error *err)
 	int len;
 
 	*some = false;
-	while (*bytes < DRAIN_BYTES && (len = PQgetCopyData(conn, &data, 1)) != 0)
+	while (*bytes < DRAIN_BYTES && !intake_full(receiver->intake) &&
+		   (len = PQgetCopyData(conn, &data, 1)) != 0)
 	{
 		bool ok;
 
@@ -236,7 +226,8 @@ drain_socket(Receiver *receiver, Error *err)
 	bool some = true;
 
 	receiver->receipt_us = clock_wall_us();
-	for (int round = 0; round < DRAIN_ROUNDS && some && bytes < DRAIN_BYTES; round++)
+	for (int round = 0; round < DRAIN_ROUNDS && some && bytes < DRAIN_BYTES && !intake_full(receiver->intake);
+		 round++)
 	{
 		if (!PQconsumeInput(conn))
 		{
@@ -268,7 +259,8 @@ measure_rate(Receiver *receiver)
 static void
 wait_for_more(Receiver *receiver)
 {
-	struct pollfd fds[] = {{.fd = PQsocket(receiver->session.conn), .events = POLLIN},
+	short take = intake_full(receiver->intake) ? 0 : POLLIN;
+	struct pollfd fds[] = {{.fd = PQsocket(receiver->session.conn), .events = take},
 						   {.fd = journal_durable_fd(receiver->journal), .events = POLLIN},
 						   {.fd = receiver->stop_fd, .events = POLLIN}};
 	int64_t us = intake_next_us(receiver->intake) - clock_monotonic_us();
@@ -285,7 +277,7 @@ stream(Receiver *receiver, Error *err)
 {
 	while (!atomic_load(&receiver->stop))
 	{
-		if (!drain_socket(receiver, err) || !journal_flush(receiver->journal, err) ||
+		if (!drain_socket(receiver, err) || !intake_flush(receiver->intake, clock_monotonic_us(), err) ||
 			!feedback(receiver, err))
 			return false;
 		publish(receiver);

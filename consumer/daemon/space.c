@@ -1,0 +1,191 @@
+/*
+ * space.c -- see space.h.
+ */
+#include "daemon/space.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "daemon/retention.h"
+
+#define STEP_US INT64_C(200000)
+#define SAMPLES 256							/* of (time, unit), for a minimum time */
+#define SNAPSHOT_AGAIN_US INT64_C(30000000) /* one that was asked for and has not come is asked for again */
+
+typedef struct Sample
+{
+	int64_t at_us;
+	uint64_t seq;
+} Sample;
+
+/* Which units are so old that the minimum time holds them no longer. Begins anew with the process: on the safe side. */
+typedef struct Ages
+{
+	Sample samples[SAMPLES];
+	int n;
+} Ages;
+
+struct Space
+{
+	State *state;
+	const Config *config;
+	ScorerThread *scorer;
+	SinkSet *sinks;
+	int64_t due_us;
+	Ages journal_ages;
+	Ages feed_ages;
+	uint64_t asked_newest; /* the newest snapshot when a newer one was asked for */
+	int64_t asked_us;
+};
+
+void
+space_set_quotas(State *state, const Config *config)
+{
+	seglog_set_quota(journal_log(state->journal), (uint64_t) config->journal.quota_bytes);
+	seglog_set_quota(feed_log(state->feed), (uint64_t) config->feed.quota_bytes);
+}
+
+Space *
+space_create(State *state, const Config *config, ScorerThread *scorer, SinkSet *sinks)
+{
+	Space *space = xcalloc(1, sizeof(*space));
+
+	space->state = state;
+	space->config = config;
+	space->scorer = scorer;
+	space->sinks = sinks;
+	space->asked_newest = UINT64_MAX;
+	return space;
+}
+
+void
+space_destroy(Space *space)
+{
+	free(space);
+}
+
+/* ---- what there is ---------------------------------------------------------------------------- */
+
+static uint64_t
+aged(Ages *ages, int64_t now, int64_t retain_us, uint64_t seq)
+{
+	Sample *samples = ages->samples;
+	uint64_t old = 0;
+
+	if (retain_us == 0)
+		return UINT64_MAX;
+	if (ages->n == 0 || now - samples[ages->n - 1].at_us >= retain_us / (SAMPLES / 2))
+	{
+		if (ages->n == SAMPLES)
+			memmove(samples, samples + 1, (size_t) --ages->n * sizeof(Sample));
+		samples[ages->n++] = (Sample){now, seq};
+	}
+	for (int i = 0; i < ages->n && now - samples[i].at_us >= retain_us; i++)
+		old = samples[i].seq;
+	return old;
+}
+
+static RetentionSegment *
+segments(SegLog *log, int *n)
+{
+	SegInfo *list;
+	RetentionSegment *out;
+
+	*n = seglog_list(log, &list);
+	out = xcalloc((size_t) *n, sizeof(*out));
+	for (int i = 0; i < *n; i++)
+		out[i] = (RetentionSegment){list[i].before.seq, list[i].bytes};
+	free(list);
+	return out;
+}
+
+static int
+look_at_sinks(Space *space, RetentionSink sinks[CONFIG_SINKS_MAX])
+{
+	SinkView view;
+	int n = 0;
+
+	for (; n < CONFIG_SINKS_MAX && sinkset_view(space->sinks, n, &view); n++)
+		sinks[n] = (RetentionSink){.seq = view.status.position.seq,
+								   .starting = view.status.state == SINK_STARTING,
+								   .given_up = view.status.state == SINK_GIVEN_UP};
+	return n;
+}
+
+static RetentionPlan
+decide(Space *space, const ScorerView *view, int64_t now)
+{
+	State *state = space->state;
+	const Config *config = space->config;
+	uint64_t durable = feed_durable(state->feed);
+	SegLog *journal = journal_log(state->journal);
+	SegLog *feed = feed_log(state->feed);
+	RetentionSink sinks[CONFIG_SINKS_MAX];
+	RetentionInput input = {.store_seq = view->committed,
+							.snapshot_oldest = store_oldest_snapshot(state->store),
+							.snapshot_newest = store_newest_snapshot(state->store),
+							.snapshots = (int) config->store.snapshots,
+							.sinks = sinks,
+							.nsinks = look_at_sinks(space, sinks),
+							.give_up = config->feed.at_quota == 1};
+	RetentionSegment *of_journal = segments(journal, &input.journal.n);
+	RetentionSegment *of_feed = segments(feed, &input.feed.n);
+	RetentionPlan plan;
+
+	input.journal.segments = of_journal;
+	input.journal.aged = aged(&space->journal_ages, now, config->journal.retain_ms * 1000, durable);
+	input.journal.quota = (uint64_t) config->journal.quota_bytes;
+	input.journal.full = seglog_full(journal);
+	input.feed.segments = of_feed;
+	input.feed.aged = aged(&space->feed_ages, now, config->feed.retain_ms * 1000, durable);
+	input.feed.quota = (uint64_t) config->feed.quota_bytes;
+	input.feed.full = seglog_full(feed);
+	plan = retention_decide(&input);
+	free(of_journal);
+	free(of_feed);
+	return plan;
+}
+
+/* ---- what is done about it -------------------------------------------------------------------- */
+
+static void
+ask_for_snapshot(Space *space, const RetentionPlan *plan, int64_t now)
+{
+	uint64_t newest = store_newest_snapshot(space->state->store);
+
+	if (plan->newest_only)
+		scorer_thread_newest_snapshot_only(space->scorer);
+	if (!plan->want_snapshot || (newest == space->asked_newest && now - space->asked_us < SNAPSHOT_AGAIN_US))
+		return;
+	space->asked_newest = newest;
+	space->asked_us = now;
+	scorer_thread_snapshot(space->scorer);
+}
+
+static bool
+give_up(Space *space, int which, Error *err)
+{
+	SinkView view;
+
+	if (which < 0 || !sinkset_view(space->sinks, which, &view))
+		return true;
+	if (sinkset_give_up(space->sinks, view.name, err) || err->class == ERR_CONFIG)
+		return true; /* ERR_CONFIG: it was removed meanwhile */
+	return error_wrap(err, "giving up sink \"%s\"", view.name);
+}
+
+bool
+space_step(Space *space, const ScorerView *view, int64_t now_us, Error *err)
+{
+	RetentionPlan plan;
+
+	if (now_us < space->due_us)
+		return true;
+	space->due_us = now_us + STEP_US;
+	space_set_quotas(space->state, space->config); /* a reload may have changed them */
+	plan = decide(space, view, now_us);
+	ask_for_snapshot(space, &plan, now_us);
+	return (plan.feed_below <= 1 || feed_trim(space->state->feed, plan.feed_below, err)) &&
+		   (plan.journal_below <= 1 || journal_trim(space->state->journal, plan.journal_below, err)) &&
+		   give_up(space, plan.give_up, err);
+}
