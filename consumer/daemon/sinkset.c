@@ -477,8 +477,8 @@ give_up_slot(SinkSet *set, Slot *slot, Error *err)
 	Error why;
 	bool paused;
 
-	if (!sinkset_is_paused(set->state_dirfd, slot->config.name, &paused, err) ||
-		(paused && !sinkset_set_paused(set->state_dirfd, slot->config.name, NULL, err)))
+	if (!sinkset_is_paused(set->parts.state_dirfd, slot->config.name, &paused, err) ||
+		(paused && !sinkset_set_paused(set->parts.state_dirfd, slot->config.name, NULL, err)))
 		return false;
 	slot_end(set, slot, SINK_GIVEN_UP);
 	error_set(&why, ERR_SPACE, "the feed's quota is used up, and this sink was the slowest, at unit %" PRIu64,
