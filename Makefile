@@ -173,6 +173,11 @@ check-torture: stage-files
 mutants: check-deps
 	@scripts/unroot tests/mutants/run $(MUTANTS)
 
+# Lines and branches that the unit tests reach in the code that keeps the promises.
+.PHONY: coverage
+coverage: check-deps
+	@scripts/unroot scripts/coverage
+
 # ---- everything else -----------------------------------------------------------------------------
 
 .PHONY: demo install bench format layers lint clean
@@ -214,6 +219,7 @@ help:
 	@echo 'bench       every benchmark of bench/, peers beside us'
 	@echo 'format      clang-format over the sources'
 	@echo 'mutants     break every rule on purpose and see the tests notice (some minutes)'
+	@echo 'coverage    lines and branches reached in journal, acknowledging, recovery, positions'
 	@echo 'layers      includes point one way'
 	@echo 'lint        layers, format, cppcheck, gcc -fanalyzer'
 	@echo 'fuzz        FUZZ_SECONDS=30 of libFuzzer under ASan and UBSan'

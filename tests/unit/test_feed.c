@@ -402,7 +402,7 @@ feed_that_does_not_reach_the_store_is_refused_with_a_way_out(void **state)
 	disk_save(&before);
 	assert_false(reopen(21, 0, &feed, &err));
 	assert_int_equal(err.class, ERR_REFUSE);
-	assert_non_null(strstr(err.hint, "walrankd --create"));
+	assert_non_null(strstr(err.hint, "walrank rebuild"));
 	assert_false(reopen(20, 1, &feed, &err));
 	assert_false(reopen(13, 4, &feed, &err)); /* unit 14 has three pieces */
 	with.stream_id.bytes[0] ^= 1;

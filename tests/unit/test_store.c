@@ -845,7 +845,7 @@ without_a_snapshot_nothing_is_opened(void **state)
 	store_abort(store);
 	mark_other_boot();
 	assert_fails(try_open(1, 1, &store), ERR_REFUSE, "restarted while it was open");
-	assert_non_null(strstr(err.hint, "walrankd --create"));
+	assert_non_null(strstr(err.hint, "walrank rebuild"));
 	unlinkat(dirfd, "mark", 0);
 	assert_fails(try_open(1, 1, &store), ERR_REFUSE, "mark is missing");
 	unlinkat(dirfd, "data.mdb", 0);
