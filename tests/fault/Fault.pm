@@ -20,7 +20,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 use Walrank;
 
-our @EXPORT = qw(fault_tool seed deck workload writers_start writers_stop oracle_start);
+our @EXPORT = qw(fault_tool seed deck workload writers_start writers_stop oracle_start proxy_start);
 
 my @TABLES = qw(item_default item_full);
 my $FORMULA = "round(price + 0.001 * coalesce((att -> 'views' ->> 0)::numeric, 0), 3)::float8";
@@ -134,6 +134,49 @@ sub writers_stop
 }
 
 sub Fault::Writers::DESTROY
+{
+	my ($self) = @_;
+	local ($?, $!, $@);
+	return unless $self->{pid} && $self->{owner} == $$;
+	kill 'KILL', $self->{pid};
+	waitpid $self->{pid}, 0;
+	return;
+}
+
+# ---- a network that misbehaves ---------------------------------------------------------------------------------
+
+# proxy_start($node, seed => 1, mean => 500): faithful until ->fault, and again after ->heal.
+sub proxy_start
+{
+	my ($node, %o) = @_;
+	my $self = bless { report => PostgreSQL::Test::Utils::tempdir('proxy') . '/report', owner => $$ }, 'Fault::Proxy';
+	my @cmd = (fault_tool('proxy'), $node->host . '/.s.PGSQL.' . $node->port, $o{seed}, $o{mean}, $self->{report});
+	pipe my $read, my $write or die "pipe: $!";
+	$self->{pid} = fork() // die "fork: $!";
+	if ($self->{pid} == 0)
+	{
+		open STDOUT, '>&', $write;
+		exec @cmd or POSIX::_exit(127);
+	}
+	close $write;
+	my $line = readline $read;
+	($self->{port}) = ($line // '') =~ /^(\d+)$/ or die "the proxy has not said its port\n";
+	return $self;
+}
+
+sub Fault::Proxy::fault { my ($self) = @_; kill 'USR2', $self->{pid}; return }
+sub Fault::Proxy::heal { my ($self) = @_; kill 'USR1', $self->{pid}; return }
+
+# How often each fault took place.
+sub Fault::Proxy::stop
+{
+	my ($self) = @_;
+	kill 'TERM', $self->{pid};
+	waitpid delete $self->{pid}, 0;
+	return { (slurp($self->{report}) // '') =~ /^(\w+) (\d+)$/mg };
+}
+
+sub Fault::Proxy::DESTROY
 {
 	my ($self) = @_;
 	local ($?, $!, $@);
