@@ -14,6 +14,15 @@
 #define RETRY_MAX_US INT64_C(30000000) /* .. up to this */
 #define ABSENT_US INT64_C(60000000)	   /* there is no such table, or it is none that can be read */
 
+#define WISHES_MAX SCORER_TABLES_MAX
+
+/* What somebody asked for; of others there is none. */
+typedef struct Wish
+{
+	char relation[264];
+	BackfillWish wish;
+} Wish;
+
 /* A table that could not be read: the others have their turn before it is tried again. */
 typedef struct Aside
 {
@@ -25,19 +34,25 @@ typedef struct Aside
 struct Backfills
 {
 	SourceSettings settings;
+	const BackfillLimits *limits;
 	Journal *journal;
+	ScorerThread *scorer;
 	ThreadFailed failed;
 	void *context;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	atomic_bool stop;
+	atomic_bool halt;		/* of the table being read: stop, or it was given up */
 	BackfillsStatus status; /* running: the thread has a table, or the answer was not seen yet */
 	uint64_t settled_seq;	/* the scorer must be past it before its word about tables counts */
 	int64_t retry_us;
 	Aside aside[BACKFILL_FAILURES_MAX];
 	int naside;
-	bool interrupted; /* a crash left the table's backfill open: its snapshot is gone, it begins again */
+	uint32_t oid;	 /* of the table being read; 0: no unit has used it yet */
+	ScorerFill fill; /* of it, the thread's own */
+	Wish wishes[WISHES_MAX];
+	int nwishes;
 };
 
 static const char *const config_tables[] = {"walrank.watched", "walrank.ranking", "walrank.control"};
@@ -57,6 +72,15 @@ note_progress(void *arg, const BackfillProgress *progress)
 }
 
 /* Called with the lock held, as all below that take no lock. */
+static Wish *
+find_wish(Backfills *backfills, const char *relation)
+{
+	for (int i = 0; i < backfills->nwishes; i++)
+		if (strcmp(backfills->wishes[i].relation, relation) == 0)
+			return &backfills->wishes[i];
+	return NULL;
+}
+
 static Aside *
 find_aside(Backfills *backfills, const char *relation)
 {
@@ -111,15 +135,73 @@ set_aside(Backfills *backfills, const char *relation, const Error *err)
 	return news;
 }
 
+static bool
+listed_keys(void *arg, uint32_t oid, uint64_t seq, Buffer *keys, Error *err)
+{
+	Backfills *backfills = arg;
+	ScorerFill *fill = &backfills->fill;
+
+	if (!scorer_thread_fill(backfills->scorer, oid, seq, UINT64_MAX, &backfills->halt, fill, err))
+		return false;
+	buffer_reset(keys);
+	buffer_append_slice(keys, buffer_slice(&fill->keys));
+	return true;
+}
+
+/* Goes on where the last END was, if nothing speaks against it. */
+static bool
+read_table(Backfills *backfills, const char *relation, Error *err)
+{
+	BackfillContext context = {&backfills->settings, backfills->journal, backfills->limits, &backfills->halt,
+							   note_progress,		 listed_keys,		 backfills};
+	BackfillPlan plan = {.relation = relation};
+	ScorerFill *fill = &backfills->fill;
+	uint64_t keys_max = (uint64_t) atomic_load(&backfills->limits->keys_max);
+	Buffer resume = {0};
+	bool failed;
+	bool ok;
+
+	if (!scorer_thread_fill(backfills->scorer, backfills->oid, backfills->settled_seq, 0, &backfills->halt,
+							fill, err))
+		return false;
+	plan.open = fill->open;
+	plan.open_id = fill->open_id;
+	plan.open_chunk = fill->open_chunk;
+	plan.open_oid = backfills->oid;
+	/* a round that failed may have met a key that cannot be written in SQL: then all is read */
+	pthread_mutex_lock(&backfills->lock);
+	failed = find_aside(backfills, relation) != NULL;
+	pthread_mutex_unlock(&backfills->lock);
+	if (fill->id != 0 && (!fill->scanned || (fill->listed <= keys_max && !failed)))
+	{
+		plan.id = fill->id;
+		plan.chunk = fill->chunk;
+		plan.keys = fill->scanned;
+		buffer_append_slice(&resume, buffer_slice(&fill->resume));
+		plan.resume = buffer_slice(&resume);
+	}
+	ok = backfill_table(&context, &plan, err);
+	buffer_free(&resume);
+	return ok;
+}
+
+/* Read, or given up by somebody: what was asked for is done. */
+static void
+drop_request(Backfills *backfills, const char *relation)
+{
+	Wish *wish = find_wish(backfills, relation);
+
+	if (wish != NULL && wish->wish == BACKFILL_ASKED)
+		*wish = backfills->wishes[--backfills->nwishes];
+}
+
 static void
 read_one(Backfills *backfills, const char *relation)
 {
-	BackfillContext context = {&backfills->settings, backfills->journal, &backfills->stop, note_progress,
-							   backfills};
 	JournalHead head;
 	Error err;
-	bool ok = backfill_table(&context, relation, backfills->interrupted, &err);
-	bool stopped = atomic_load(&backfills->stop);
+	bool ok = read_table(backfills, relation, &err);
+	bool stopped = atomic_load(&backfills->halt);
 	bool news = false;
 
 	if (!ok && (err.class == ERR_DISK || err.class == ERR_RESTART))
@@ -132,13 +214,15 @@ read_one(Backfills *backfills, const char *relation)
 				 (unsigned long long) backfills->status.progress.rows,
 				 LSN_ARGS(backfills->status.progress.point));
 		drop_aside(backfills, find_aside(backfills, relation));
+		drop_request(backfills, relation);
 		backfills->retry_us = 0;
 	}
 	else if (!stopped)
 		news = set_aside(backfills, relation, &err);
 	backfills->status.done += ok;
-	backfills->status.failed += !ok;
-	snprintf(backfills->status.error, sizeof(backfills->status.error), "%s", ok ? "" : err.message);
+	backfills->status.failed += !ok && !stopped;
+	snprintf(backfills->status.error, sizeof(backfills->status.error), "%s",
+			 ok || stopped ? "" : err.message);
 	backfills->settled_seq = head.seq;
 	backfills->status.running = false;
 	pthread_mutex_unlock(&backfills->lock);
@@ -167,13 +251,16 @@ backfills_main(void *arg)
 }
 
 Backfills *
-backfills_start(const SourceSettings *settings, Journal *journal, ThreadFailed failed, void *context)
+backfills_start(const SourceSettings *settings, const BackfillLimits *limits, Journal *journal,
+				ScorerThread *scorer, ThreadFailed failed, void *context)
 {
 	Backfills *backfills = xcalloc(1, sizeof(*backfills));
 	JournalHead head;
 
 	backfills->settings = *settings;
+	backfills->limits = limits;
 	backfills->journal = journal;
+	backfills->scorer = scorer;
 	backfills->failed = failed;
 	backfills->context = context;
 	journal_appended(journal, &head);
@@ -189,6 +276,7 @@ backfills_stop(Backfills *backfills)
 {
 	pthread_mutex_lock(&backfills->lock);
 	atomic_store(&backfills->stop, true);
+	atomic_store(&backfills->halt, true);
 	pthread_cond_broadcast(&backfills->moved);
 	pthread_mutex_unlock(&backfills->lock);
 	pthread_join(backfills->thread, NULL);
@@ -201,6 +289,7 @@ backfills_destroy(Backfills *backfills)
 		return;
 	pthread_mutex_destroy(&backfills->lock);
 	pthread_cond_destroy(&backfills->moved);
+	scorer_fill_free(&backfills->fill);
 	free(backfills);
 }
 
@@ -259,6 +348,15 @@ needs_reading(const ScorerTable *table)
 	return table->state != 2 || table->lost;
 }
 
+/* Asked for, or in need of it and not held. */
+static bool
+wants_reading(Backfills *backfills, const ScorerTable *table)
+{
+	const Wish *wish = find_wish(backfills, table->relation);
+
+	return wish != NULL ? wish->wish == BACKFILL_ASKED : needs_reading(table);
+}
+
 /* What nobody asks for any more has not failed. */
 static void
 forget_unwanted(Backfills *backfills, const ScorerView *view)
@@ -268,7 +366,7 @@ forget_unwanted(Backfills *backfills, const ScorerView *view)
 		const char *relation = backfills->aside[i].failure.relation;
 		const ScorerTable *table = find_table(view, relation);
 
-		if (table == NULL ? !is_config(relation) : !needs_reading(table))
+		if (table == NULL ? !is_config(relation) : !wants_reading(backfills, table))
 			drop_aside(backfills, &backfills->aside[i]);
 	}
 }
@@ -282,7 +380,7 @@ next_table(Backfills *backfills, const ScorerView *view)
 	{
 		const ScorerTable *table = find_table(view, config_tables[i]);
 
-		if ((table == NULL ? i < CONFIG_TABLES_NEEDED : needs_reading(table)) &&
+		if ((table == NULL ? i < CONFIG_TABLES_NEEDED : wants_reading(backfills, table)) &&
 			!is_aside(backfills, config_tables[i]))
 			return config_tables[i];
 	}
@@ -290,8 +388,8 @@ next_table(Backfills *backfills, const ScorerView *view)
 	{
 		const ScorerTable *table = &view->tables[i];
 
-		if (needs_reading(table) && !is_config(table->relation) && !is_aside(backfills, table->relation) &&
-			(best == NULL || strcmp(table->relation, best) < 0))
+		if (wants_reading(backfills, table) && !is_config(table->relation) &&
+			!is_aside(backfills, table->relation) && (best == NULL || strcmp(table->relation, best) < 0))
 			best = table->relation;
 	}
 	return best;
@@ -312,10 +410,126 @@ backfills_consider(Backfills *backfills, const ScorerView *view)
 	{
 		snprintf(backfills->status.relation, sizeof(backfills->status.relation), "%s", next);
 		table = find_table(view, next);
-		backfills->interrupted = table != NULL && table->state == 1;
+		backfills->oid = table != NULL ? table->oid : 0;
+		atomic_store(&backfills->halt, false);
 		memset(&backfills->status.progress, 0, sizeof(backfills->status.progress));
 		backfills->status.running = true;
 		pthread_cond_broadcast(&backfills->moved);
 	}
 	pthread_mutex_unlock(&backfills->lock);
+}
+
+/* ---- what people ask for -------------------------------------------------------------------- */
+
+BackfillWish
+backfills_wish(Backfills *backfills, const char *relation)
+{
+	const Wish *wish;
+	BackfillWish found;
+
+	pthread_mutex_lock(&backfills->lock);
+	wish = find_wish(backfills, relation);
+	found = wish != NULL ? wish->wish : BACKFILL_IDLE;
+	pthread_mutex_unlock(&backfills->lock);
+	return found;
+}
+
+static void
+set_wish(Backfills *backfills, const char *relation, BackfillWish wanted)
+{
+	Wish *wish = find_wish(backfills, relation);
+
+	if (wish == NULL && backfills->nwishes == WISHES_MAX)
+		return; /* as many as there can be tables */
+	if (wish == NULL)
+		wish = &backfills->wishes[backfills->nwishes++];
+	snprintf(wish->relation, sizeof(wish->relation), "%s", relation);
+	wish->wish = wanted;
+}
+
+/* The table itself, or its name without the schema. */
+static bool
+is_meant(const char *relation, const char *name)
+{
+	size_t len = strlen(relation);
+	size_t tail = strlen(name);
+
+	return strcmp(relation, name) == 0 ||
+		   (len > tail && relation[len - tail - 1] == '.' && strcmp(relation + len - tail, name) == 0);
+}
+
+/* Into names, one per line; the table meant exactly wins. */
+static bool
+meant(const ScorerView *view, const char *name, Buffer *names, Error *err)
+{
+	int found = 0;
+
+	for (int i = 0; i < view->ntables; i++)
+		if (name == NULL || is_meant(view->tables[i].relation, name))
+		{
+			found++;
+			buffer_printf(names, "%s\n", view->tables[i].relation);
+		}
+	if (name != NULL && found > 1 && find_table(view, name) != NULL)
+	{
+		buffer_reset(names);
+		buffer_printf(names, "%s\n", name);
+		found = 1;
+	}
+	if (name == NULL || found == 1)
+		return true;
+	buffer_reset(names);
+	return found == 0 ? error_set(err, ERR_CONFIG,
+								  "%s is not watched: name a table of \"walrank backfill list\", or watch it "
+								  "with walrank.watch()",
+								  name)
+					  : error_set(err, ERR_CONFIG, "%s is more than one table: name its schema too", name);
+}
+
+static void
+wish_for(Backfills *backfills, const Buffer *names, BackfillWish wanted)
+{
+	char relation[264];
+
+	for (size_t at = 0; at < names->len;)
+	{
+		size_t len =
+			(size_t) ((uint8_t *) memchr(names->data + at, '\n', names->len - at) - names->data) - at;
+
+		snprintf(relation, sizeof(relation), "%.*s", (int) len, (const char *) names->data + at);
+		at += len + 1;
+		set_wish(backfills, relation, wanted);
+		if (wanted == BACKFILL_ASKED)
+			drop_aside(backfills, find_aside(backfills, relation));
+		else if (backfills->status.running && strcmp(backfills->status.relation, relation) == 0)
+			atomic_store(&backfills->halt, true);
+	}
+}
+
+bool
+backfills_request(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
+				  Buffer *names, Error *err)
+{
+	if (!meant(view, relation, names, err))
+		return false;
+	if (dry_run)
+		return true;
+	pthread_mutex_lock(&backfills->lock);
+	wish_for(backfills, names, BACKFILL_ASKED);
+	pthread_mutex_unlock(&backfills->lock);
+	return true;
+}
+
+bool
+backfills_cancel(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
+				 Buffer *names, Error *err)
+{
+	if (!meant(view, relation, names, err))
+		return false;
+	if (dry_run)
+		return true;
+	pthread_mutex_lock(&backfills->lock);
+	wish_for(backfills, names, BACKFILL_HELD);
+	pthread_mutex_unlock(&backfills->lock);
+	return true;
 }

@@ -101,6 +101,17 @@ static const OptionDef daemon_options[] = {
 	 .help = "gives way to others on the same processors: 0 not at all, 19 most"},
 	{.name = NULL}};
 
+static const OptionDef backfill_options[] = {
+	{"chunk_rows", OPT_INT, AT(BackfillLimits, chunk_rows), "1000000", 1, INT64_C(1000000000),
+	 .reloadable = true, .help = "rows read under one snapshot"},
+	{"chunk_time", OPT_MS, AT(BackfillLimits, chunk_ms), "60s", 1000, 86400000, .reloadable = true,
+	 .help = "age of a snapshot at which its chunk ends"},
+	{"rate", OPT_INT, AT(BackfillLimits, rate), "0", 0, INT64_C(1000000000), .reloadable = true,
+	 .help = "rows read per second; 0 = no limit"},
+	{"keys_max", OPT_INT, AT(BackfillLimits, keys_max), "10000", 0, 1000000, .reloadable = true,
+	 .help = "rows read again by their keys; if more have to be, the table is"},
+	{.name = NULL}};
+
 static const OptionDef log_options[] = {
 	{"level", OPT_ENUM, AT(ConfigLog, level), "info", .choices = log_levels, .reloadable = true,
 	 .help = "what is said at least"},
@@ -131,6 +142,7 @@ static const Section sections[] = {{"source", source_options, AT(Config, source)
 								   {"store", store_options, AT(Config, store)},
 								   {"feed", feed_options, AT(Config, feed)},
 								   {"daemon", daemon_options, AT(Config, daemon)},
+								   {"backfill", backfill_options, AT(Config, backfill)},
 								   {"log", log_options, AT(Config, log)},
 								   {.name = NULL}};
 

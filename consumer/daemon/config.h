@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "sinks/sink.h"
-#include "stream/source.h"
+#include "stream/backfill.h"
 
 #define CONFIG_SINKS_MAX 64
 /* Space comes back a whole segment at a time: a quota of fewer would often be full for want of one. */
@@ -87,6 +87,7 @@ typedef struct Config
 	ConfigStore store;
 	ConfigFeed feed;
 	ConfigDaemon daemon;
+	BackfillLimits backfill;
 	ConfigLog log;
 	int nsinks;
 	SinkConfig sinks[CONFIG_SINKS_MAX];

@@ -326,7 +326,8 @@ start(Daemon *daemon, Error *err)
 							   .libm = rules_libm_fingerprint()};
 	daemon->parts.receiver = receiver_create(&context);
 	daemon->parts.backfills =
-		backfills_start(&daemon->settings, daemon->state.journal, thread_failed, daemon);
+		backfills_start(&daemon->settings, &daemon->config->backfill, daemon->state.journal,
+						daemon->parts.scorer, thread_failed, daemon);
 	pthread_create(&daemon->receiver_thread, NULL, receiver_main, daemon);
 	daemon->receiver_running = true;
 	if (!await_source(daemon, err) || !start_sinks(daemon, err))

@@ -21,6 +21,7 @@
 #define PENDING_BYTES_MAX (UINT64_C(48) << 20) /* the store would commit by itself not far above */
 #define SPACE_WAIT_US 1000000
 #define BARRIER_WAIT_US INT64_C(60000000)
+#define ANSWER_WAIT_US INT64_C(60000000)
 
 struct ScorerThread
 {
@@ -39,6 +40,16 @@ struct ScorerThread
 	bool snapshot_ended;
 	atomic_bool stop;
 	atomic_llong deadline_us;
+	atomic_bool asked; /* by scorer_thread_fill(), whose question and answer the lock covers */
+	struct
+	{
+		uint32_t oid;
+		uint64_t seq;
+		uint64_t keys_max;
+		ScorerFill *fill; /* the asker's, who waits; NULL: nobody does */
+		bool ok;
+		Error err;
+	} ask;
 
 	/* the thread's own */
 	JournalReader *reader;
@@ -119,6 +130,58 @@ scorer_thread_wait(ScorerThread *thread, uint64_t version, int64_t timeout_us)
 	while (thread->version <= version && pthread_cond_timedwait(&thread->moved, &thread->lock, &until) == 0)
 		;
 	pthread_mutex_unlock(&thread->lock);
+}
+
+/* ---- questions ------------------------------------------------------------------------------ */
+
+/* Between two units. What cannot be read fails here as it will for the scorer. */
+static void
+answer(ScorerThread *thread)
+{
+	pthread_mutex_lock(&thread->lock);
+	if (thread->ask.fill == NULL)
+		atomic_store(&thread->asked, false);
+	else if (store_position(thread->state->store).seq >= thread->ask.seq)
+	{
+		thread->ask.ok = scorer_fill(thread->state->scorer, thread->ask.oid, thread->ask.keys_max,
+									 thread->ask.fill, &thread->ask.err);
+		thread->ask.fill = NULL;
+		atomic_store(&thread->asked, false);
+		pthread_cond_broadcast(&thread->moved);
+	}
+	pthread_mutex_unlock(&thread->lock);
+}
+
+bool
+scorer_thread_fill(ScorerThread *thread, uint32_t oid, uint64_t seq, uint64_t keys_max,
+				   const atomic_bool *stop, ScorerFill *fill, Error *err)
+{
+	int64_t deadline = clock_monotonic_us() + ANSWER_WAIT_US;
+	bool answered;
+
+	pthread_mutex_lock(&thread->lock);
+	thread->ask.oid = oid;
+	thread->ask.seq = seq;
+	thread->ask.keys_max = keys_max;
+	thread->ask.fill = fill;
+	atomic_store(&thread->asked, true);
+	pthread_mutex_unlock(&thread->lock);
+	journal_wake(thread->state->journal);
+	pthread_mutex_lock(&thread->lock);
+	while (thread->ask.fill != NULL && !atomic_load(stop) && clock_monotonic_us() < deadline)
+	{
+		struct timespec until = at_time(clock_monotonic_us() + VIEW_US);
+
+		pthread_cond_timedwait(&thread->moved, &thread->lock, &until);
+	}
+	answered = thread->ask.fill == NULL;
+	thread->ask.fill = NULL;
+	if (answered && !thread->ask.ok)
+		*err = thread->ask.err;
+	pthread_mutex_unlock(&thread->lock);
+	if (!answered)
+		return error_set(err, ERR_RETRY, "the scorer gave no answer");
+	return thread->ask.ok;
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -332,6 +395,8 @@ score_journal(ScorerThread *thread, Error *err)
 				break;
 			case JOURNAL_UNIT_END:
 				ok = end_unit(thread, &unit, err);
+				if (ok && atomic_load_explicit(&thread->asked, memory_order_relaxed))
+					answer(thread);
 				if (ok && may_end(thread, false))
 					return commit(thread, clock_monotonic_us(), err);
 				break;
@@ -341,6 +406,8 @@ score_journal(ScorerThread *thread, Error *err)
 			case JOURNAL_NOTHING:
 				if (may_end(thread, true))
 					return commit(thread, clock_monotonic_us(), err);
+				if (atomic_load(&thread->asked))
+					answer(thread);
 				ok = idle(thread, err);
 				break;
 			case JOURNAL_ERROR:

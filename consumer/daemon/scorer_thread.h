@@ -41,6 +41,12 @@ extern void scorer_thread_wait(ScorerThread *thread, uint64_t version, int64_t t
 extern void scorer_thread_snapshot(ScorerThread *thread); /* make one soon */
 /* Let all but the newest go, soon. */
 extern void scorer_thread_newest_snapshot_only(ScorerThread *thread);
+/*
+ * scorer_fill(), answered by the thread itself between two units, once it has scored unit seq. One caller at a
+ * time. ERR_RETRY: *stop became true, or no answer came within a minute.
+ */
+extern bool scorer_thread_fill(ScorerThread *thread, uint32_t oid, uint64_t seq, uint64_t keys_max,
+							   const atomic_bool *stop, ScorerFill *fill, Error *err);
 /* Scores what the journal holds (at most timeout), commits, ends both threads. */
 extern void scorer_thread_stop(ScorerThread *thread, int64_t timeout_us);
 extern void scorer_thread_destroy(ScorerThread *thread);

@@ -12,7 +12,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "stream/guard.h"
 #include "stream/publications.h"
+#include "stream/table_key.h"
 
 #define SLOT_WAIT_US INT64_C(60000000) /* slot creation waits for every writing transaction */
 #define GUARD_WAIT_US INT64_C(60000000)
@@ -21,8 +23,19 @@
 #define STEP_US 20000
 #define UNIT_ROWS 1000
 #define UNIT_ROW_BYTES (256 << 10)
-#define XIP_MAX 65536
 #define COPY_HEADER_BYTES 19
+#define READ_US_MIN                                                                                          \
+	INT64_C(5000000) /* however old the snapshot is when reading begins: a chunk gets somewhere */
+
+/*
+ * The detail of BEGIN and END: whose keys these are, and the last one read; without a key, the beginning.
+ *
+ *   offset  bytes
+ *        0      8  fingerprint of the table's version
+ *        8      4  checksum of what decides the order of its keys
+ *       12     ..  key, as in a Change
+ */
+#define DETAIL_BYTES 12
 
 typedef struct Backfill
 {
@@ -31,17 +44,28 @@ typedef struct Backfill
 	PGconn *reader;	  /* holds the snapshot and the lock */
 	PGconn *exporter; /* walsender with the temporary slot */
 	PGconn *observer; /* ordinary snapshots, beats, blockers */
-	uint64_t id;
+	uint64_t id;	  /* 0: none begun */
+	uint32_t chunk;
+	bool round;	  /* of the listed keys */
+	Buffer first; /* key the chunk begins after; empty: the beginning */
+	Buffer last;  /* detail of the last END, or of the next */
 	uint32_t oid;
 	char filenode[24];
+	TableKey key;
 	Buffer describe; /* Entry message with the Relation */
 	uint64_t fingerprint;
 	char snapshot[64];
 	Lsn point; /* C */
-	bool begun;
+	int64_t exported_us;
+	int64_t reading_us;
+	bool begun; /* .. and neither ended nor aborted */
 	bool header_seen;
+	bool cut; /* the chunk ends before the table does */
 	Buffer rows;
 	uint32_t nrows;
+	size_t last_row;	 /* where in rows */
+	uint64_t chunk_rows; /* of this chunk, appended */
+	uint64_t limit;		 /* of one COPY; 0 = none */
 	BackfillProgress progress;
 } Backfill;
 
@@ -50,8 +74,9 @@ report(Backfill *backfill, const char *phase)
 {
 	snprintf(backfill->progress.phase, sizeof(backfill->progress.phase), "%s", phase);
 	backfill->progress.point = backfill->point;
+	backfill->progress.chunk = backfill->chunk;
 	if (backfill->context->progress != NULL)
-		backfill->context->progress(backfill->context->progress_context, &backfill->progress);
+		backfill->context->progress(backfill->context->context, &backfill->progress);
 }
 
 static bool
@@ -69,8 +94,9 @@ static bool
 look_up(Backfill *backfill, Error *err)
 {
 	PGresult *res = source_query(
-		backfill->reader, 3, err, "could not look up the table",
-		"SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), c.relkind FROM pg_catalog.pg_class c"
+		backfill->observer, 4, err, "could not look up the table",
+		"SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), c.relkind, GREATEST(c.reltuples, 0)::int8"
+		" FROM pg_catalog.pg_class c"
 		" WHERE c.oid = pg_catalog.to_regclass($1)",
 		1, &backfill->relation);
 	bool ok;
@@ -84,6 +110,7 @@ look_up(Backfill *backfill, Error *err)
 	{
 		backfill->oid = (uint32_t) strtoul(PQgetvalue(res, 0, 0), NULL, 10);
 		snprintf(backfill->filenode, sizeof(backfill->filenode), "%s", PQgetvalue(res, 0, 1));
+		backfill->progress.estimated = strtoull(PQgetvalue(res, 0, 3), NULL, 10);
 	}
 	PQclear(res);
 	return ok;
@@ -93,14 +120,14 @@ static bool
 describe(Backfill *backfill, Buffer *out, uint64_t *fingerprint, Error *err)
 {
 	PGresult *res =
-		PQexecParams(backfill->reader, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass)", 1,
-					 NULL, &backfill->relation, NULL, NULL, 1);
+		PQexecParams(backfill->observer, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass)",
+					 1, NULL, &backfill->relation, NULL, NULL, 1);
 	WireEntry entry;
 	WireRelation relation;
 	bool ok = false;
 
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
-		source_error(backfill->reader, res, err, "could not describe the table");
+		source_error(backfill->observer, res, err, "could not describe the table");
 	else if (PQntuples(res) != 1 || PQgetisnull(res, 0, 0))
 		error_set(err, ERR_DATA, "walrank.describe() knows nothing of %s", backfill->relation);
 	else
@@ -128,27 +155,71 @@ fill_unit(const Backfill *backfill, Unit *unit, BackfillStep step)
 	*unit = (Unit){.kind = UNIT_BACKFILL,
 				   .step = step,
 				   .id = backfill->id,
+				   .chunk = backfill->chunk,
 				   .oid = backfill->oid,
 				   .point = backfill->point};
 }
 
+/* Keys of another version of the table, or in another order, are no place to go on from. */
 static bool
-append_begin(Backfill *backfill, Error *err)
+same_keys(const Backfill *backfill)
 {
-	Unit unit;
+	const uint8_t *at = backfill->last.data;
+
+	return backfill->last.len >= DETAIL_BYTES && memcmp(at, &backfill->fingerprint, 8) == 0 &&
+		   memcmp(at + 8, &backfill->key.order, 4) == 0;
+}
+
+static void
+set_detail(Backfill *backfill, Slice key)
+{
+	buffer_reset(&backfill->last);
+	buffer_append_u64(&backfill->last, backfill->fingerprint);
+	buffer_append_u32(&backfill->last, backfill->key.order);
+	buffer_append_slice(&backfill->last, key);
+}
+
+static Slice
+last_key(const Backfill *backfill)
+{
+	return slice_make(backfill->last.data + DETAIL_BYTES, backfill->last.len - DETAIL_BYTES);
+}
+
+/* From the first key on, under a new id: one that no earlier unit can have, the number of a unit not yet written. */
+static void
+begin_anew(Backfill *backfill)
+{
 	JournalHead head;
 
-	/* an id no earlier unit can have: the number of a unit not yet written, alone below it */
 	journal_appended(backfill->context->journal, &head);
 	backfill->id = head.seq + 1;
+	backfill->chunk = 0;
+	backfill->round = false;
+	set_detail(backfill, slice_make(NULL, 0));
+}
+
+/* Several parts are one unit; a failure leaves nothing of it. */
+static bool
+append_begin(Backfill *backfill, uint64_t *seq, Error *err)
+{
+	Journal *journal = backfill->context->journal;
+	Error second;
+	Unit unit;
+
 	fill_unit(backfill, &unit, BACKFILL_BEGIN);
-	journal_keep_relation(backfill->context->journal, backfill->fingerprint,
-						  buffer_slice(&backfill->describe));
-	if (!journal_append(backfill->context->journal, &unit, PART_RELATION, buffer_slice(&backfill->describe),
-						false, err))
+	unit.point = 0;
+	journal_keep_relation(journal, backfill->fingerprint, buffer_slice(&backfill->describe));
+	if (!journal_begin(journal, &unit, err))
 		return false;
+	if (!journal_part(journal, PART_RELATION, buffer_slice(&backfill->describe), err) ||
+		!journal_part(journal, PART_DETAIL, buffer_slice(&backfill->last), err) || !journal_end(journal, err))
+	{
+		journal_abandon(journal, &second);
+		return false;
+	}
+	*seq = unit.seq;
 	backfill->begun = true;
-	return true;
+	return journal_flush(journal, err);
 }
 
 static void
@@ -229,6 +300,7 @@ export_snapshot(Backfill *backfill, Error *err)
 	else
 		snprintf(backfill->snapshot, sizeof(backfill->snapshot), "%s", PQgetvalue(res, 0, 2));
 	PQclear(res);
+	backfill->exported_us = clock_monotonic_us();
 	while ((res = PQgetResult(backfill->exporter)) != NULL) /* no command is sent: the snapshot stays */
 		PQclear(res);
 	return ok;
@@ -249,6 +321,8 @@ import_snapshot(Backfill *backfill, Error *err)
 	PQfreemem(literal);
 	ok =
 		source_execute(backfill->reader, err, "could not begin reading", "SET row_security = off", 0, NULL) &&
+		/* the index gives the order; to sort the table for each of its ranges would be the longer way */
+		source_execute(backfill->reader, err, "could not begin reading", "SET enable_sort = off", 0, NULL) &&
 		/* of 17 on; before, even its name is an error */
 		(PQserverVersion(backfill->reader) < 170000 ||
 		 source_execute(backfill->reader, err, "could not begin reading", "SET transaction_timeout = 0", 0,
@@ -261,114 +335,60 @@ import_snapshot(Backfill *backfill, Error *err)
 	return ok;
 }
 
-typedef struct Snapshot
-{
-	uint64_t xmin;
-	uint64_t xmax;
-	uint64_t *xip;
-	size_t nxip;
-} Snapshot;
-
-/* "xmin:xmax:xip,xip,.." */
 static bool
-parse_snapshot(const char *text, Snapshot *snapshot)
-{
-	char *at;
-
-	snapshot->nxip = 0;
-	snapshot->xip = NULL;
-	snapshot->xmin = strtoull(text, &at, 10);
-	if (*at != ':')
-		return false;
-	snapshot->xmax = strtoull(at + 1, &at, 10);
-	if (*at != ':')
-		return false;
-	at++;
-	snapshot->xip = xcalloc(strlen(at) / 2 + 1, sizeof(uint64_t));
-	while (*at >= '0' && *at <= '9' && snapshot->nxip < XIP_MAX)
-	{
-		snapshot->xip[snapshot->nxip++] = strtoull(at, &at, 10);
-		if (*at == ',')
-			at++;
-	}
-	return *at == '\0';
-}
-
-static bool
-take_snapshot(PGconn *conn, Snapshot *snapshot, Error *err)
+take_snapshot(PGconn *conn, GuardSnapshot *snapshot, Error *err)
 {
 	PGresult *res = source_query(conn, 1, err, "could not read a snapshot",
 								 "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text", 0, NULL);
 	bool ok;
 
-	*snapshot = (Snapshot){0};
+	*snapshot = (GuardSnapshot){0};
 	if (res == NULL)
 		return false;
-	ok = (PQntuples(res) == 1 && parse_snapshot(PQgetvalue(res, 0, 0), snapshot)) ||
+	ok = (PQntuples(res) == 1 && guard_parse(PQgetvalue(res, 0, 0), snapshot)) ||
 		 error_set(err, ERR_RETRY, "the server's snapshot cannot be read");
 	PQclear(res);
 	return ok;
 }
 
 static bool
-contains(const Snapshot *snapshot, uint64_t xid)
-{
-	for (size_t i = 0; i < snapshot->nxip; i++)
-		if (snapshot->xip[i] == xid)
-			return true;
-	return false;
-}
-
-/* Every xid that ours counts as finished is finished for an ordinary snapshot, too. */
-static bool
-agrees(const Snapshot *ours, const Snapshot *ordinary)
-{
-	if (ordinary->xmax < ours->xmax)
-		return false;
-	for (size_t i = 0; i < ordinary->nxip; i++)
-	{
-		uint64_t xid = ordinary->xip[i];
-
-		if (xid >= ours->xmin && xid < ours->xmax && !contains(ours, xid))
-			return false;
-	}
-	return true;
-}
-
-/* Servers with an old defect export a commit that is not in the commit log yet: reading then would damage the source. */
-static bool
 guard(Backfill *backfill, Error *err)
 {
 	int64_t deadline = clock_monotonic_us() + GUARD_WAIT_US;
-	Snapshot ours;
+	GuardSnapshot ours;
 	bool done = false;
 	bool ok = take_snapshot(backfill->reader, &ours, err);
 
 	while (ok && !done)
 	{
-		Snapshot ordinary;
+		GuardSnapshot ordinary;
 
 		ok = !stopped(backfill, err) && take_snapshot(backfill->observer, &ordinary, err);
 		if (!ok)
 			break;
-		done = agrees(&ours, &ordinary);
-		free(ordinary.xip);
+		done = guard_agrees(&ours, &ordinary);
+		guard_free(&ordinary);
 		if (!done && clock_monotonic_us() >= deadline)
 			ok = error_set(err, ERR_RETRY, "transactions of the snapshot do not finish");
 		else if (!done)
 			usleep(STEP_US);
 	}
-	free(ours.xip);
+	guard_free(&ours);
 	return ok;
 }
 
 /* ---- B4, B5: lock, reach C, read ------------------------------------------------------------ */
 
+/*
+ * Nobody can rewrite, truncate or alter the table any more; whether somebody did is asked of what is not
+ * bound to the snapshot: an older one reads a rewritten table as empty, without any error.
+ */
 static bool
 lock_table(Backfill *backfill, Error *err)
 {
 	Buffer command = {0};
 	Buffer now = {0};
+	TableKey key = {0};
 	uint64_t fingerprint = 0;
 	char filenode[sizeof(backfill->filenode)];
 	uint32_t oid = backfill->oid;
@@ -379,12 +399,14 @@ lock_table(Backfill *backfill, Error *err)
 	memcpy(filenode, backfill->filenode, sizeof(filenode));
 	ok = source_execute(backfill->reader, err, "could not lock the table", (const char *) command.data, 0,
 						NULL) &&
-		 look_up(backfill, err) && describe(backfill, &now, &fingerprint, err);
+		 look_up(backfill, err) && describe(backfill, &now, &fingerprint, err) &&
+		 table_key_read(&key, backfill->observer, backfill->oid, err);
 	if (ok && (strcmp(filenode, backfill->filenode) != 0 || oid != backfill->oid ||
-			   fingerprint != backfill->fingerprint))
-		ok =
-			error_set(err, ERR_RETRY, "%s was rewritten, truncated or altered meanwhile", backfill->relation);
+			   fingerprint != backfill->fingerprint || key.order != backfill->key.order))
+		ok = error_set(err, ERR_RETRY, "rule B4: %s was rewritten, truncated or altered meanwhile",
+					   backfill->relation);
 	backfill->oid = oid;
+	table_key_free(&key);
 	buffer_free(&command);
 	buffer_free(&now);
 	return ok;
@@ -419,6 +441,61 @@ reach_point(Backfill *backfill, Error *err)
 	}
 }
 
+/* Rows may arrive faster than they are wanted. */
+static bool
+keep_rate(Backfill *backfill, Error *err)
+{
+	int64_t rate = atomic_load(&backfill->context->limits->rate);
+	int64_t due;
+
+	if (rate <= 0)
+		return true;
+	due = backfill->reading_us + (int64_t) ((double) backfill->chunk_rows * 1e6 / (double) rate);
+	while (clock_monotonic_us() < due)
+	{
+		int64_t left = due - clock_monotonic_us();
+
+		if (stopped(backfill, err))
+			return false;
+		usleep((useconds_t) (left > STEP_US ? STEP_US : left < 1 ? 1 : left));
+	}
+	return true;
+}
+
+/* The key of the last row appended goes into the detail. */
+static bool
+note_key(Backfill *backfill, Slice row, Error *err)
+{
+	WireEntry entry;
+	WireChange change;
+
+	if (!wire_entry(row, &entry) || !wire_change(entry.body, &change))
+		return error_set(err, ERR_CONFIG, "walrank.encode() gave what this version does not understand");
+	set_detail(backfill, change.key);
+	return true;
+}
+
+/* Whether a chunk can end at the last key: SQL has to be told to go on after it. */
+static bool
+may_cut(Backfill *backfill)
+{
+	Buffer condition = {0};
+	bool may =
+		!backfill->round && table_key_after(&backfill->key, backfill->reader, last_key(backfill), &condition);
+
+	buffer_free(&condition);
+	return may;
+}
+
+static bool
+too_old(const Backfill *backfill)
+{
+	int64_t now = clock_monotonic_us();
+
+	return now - backfill->exported_us >= atomic_load(&backfill->context->limits->chunk_ms) * 1000 &&
+		   now - backfill->reading_us >= READ_US_MIN;
+}
+
 static bool
 append_rows(Backfill *backfill, Error *err)
 {
@@ -432,10 +509,17 @@ append_rows(Backfill *backfill, Error *err)
 		return false;
 	backfill->progress.rows += backfill->nrows;
 	backfill->progress.bytes += backfill->rows.len;
+	backfill->chunk_rows += backfill->nrows;
+	if (!note_key(
+			backfill,
+			slice_make(backfill->rows.data + backfill->last_row, backfill->rows.len - backfill->last_row),
+			err))
+		return false;
 	buffer_reset(&backfill->rows);
 	backfill->nrows = 0;
+	backfill->cut = too_old(backfill) && may_cut(backfill);
 	report(backfill, "reading");
-	return true;
+	return keep_rate(backfill, err);
 }
 
 static bool
@@ -454,6 +538,7 @@ take_row(Backfill *backfill, Slice row, Error *err)
 		return error_set(err, ERR_RETRY, "a row of %s is of another version of the table",
 						 backfill->relation);
 	buffer_append(&backfill->rows, len, (size_t) (wire_put_varint(len, row.len) - len));
+	backfill->last_row = backfill->rows.len;
 	buffer_append_slice(&backfill->rows, row);
 	backfill->nrows++;
 	if (backfill->nrows >= UNIT_ROWS || backfill->rows.len >= UNIT_ROW_BYTES)
@@ -490,7 +575,7 @@ take_copy_data(Backfill *backfill, Slice data, Error *err)
 		at += COPY_HEADER_BYTES + read_be(at + 15, 4);
 		backfill->header_seen = true;
 	}
-	while (at < end)
+	while (at < end && !backfill->cut)
 	{
 		uint32_t len;
 
@@ -505,17 +590,45 @@ take_copy_data(Backfill *backfill, Slice data, Error *err)
 	return true;
 }
 
+/* The rows of the chunk; t.* is the row also where there is a column t. */
 static bool
-begin_copy(Backfill *backfill, Error *err)
+put_query(Backfill *backfill, const Buffer *keys, Buffer *sql, Error *err)
+{
+	bool ok = true;
+
+	buffer_printf(sql, "SELECT walrank.encode(t.*, %" PRId64 ") FROM ONLY %s t",
+				  backfill->context->settings->max_value_bytes, backfill->relation);
+	if (backfill->round)
+		ok = table_key_among(&backfill->key, backfill->reader, buffer_slice(keys), sql);
+	else if (backfill->first.len > 0)
+	{
+		buffer_printf(sql, " WHERE ");
+		ok = table_key_after(&backfill->key, backfill->reader, buffer_slice(&backfill->first), sql);
+	}
+	if (!ok)
+		return error_set(err, ERR_RETRY, "a key of %s cannot be written in SQL", backfill->relation);
+	if (backfill->round || backfill->key.ncolumns == 0)
+		return true;
+	table_key_order_by(&backfill->key, sql);
+	/* an offset where the chunk goes on because it could not end */
+	buffer_printf(sql, " LIMIT %" PRIu64 " OFFSET %" PRIu64, backfill->limit, backfill->chunk_rows);
+	return true;
+}
+
+static bool
+begin_copy(Backfill *backfill, const Buffer *keys, Error *err)
 {
 	Buffer command = {0};
 	PGresult *res;
 	bool ok;
 
-	/* t.* is the row also where there is a column t */
-	buffer_printf(&command,
-				  "COPY (SELECT walrank.encode(t.*, %" PRId64 ") FROM ONLY %s t) TO STDOUT (FORMAT binary)",
-				  backfill->context->settings->max_value_bytes, backfill->relation);
+	buffer_printf(&command, "COPY (");
+	if (!put_query(backfill, keys, &command, err))
+	{
+		buffer_free(&command);
+		return false;
+	}
+	buffer_printf(&command, ") TO STDOUT (FORMAT binary)");
 	buffer_append_byte(&command, '\0');
 	res = PQexec(backfill->reader, (const char *) command.data);
 	buffer_free(&command);
@@ -538,39 +651,84 @@ end_copy(Backfill *backfill, Error *err)
 	return ok;
 }
 
+/* *len: of what came; -1 = the COPY is over. */
 static bool
-read_table(Backfill *backfill, Error *err)
+next_data(Backfill *backfill, char **data, int *len, Error *err)
+{
+	struct pollfd fd = {.fd = PQsocket(backfill->reader), .events = POLLIN};
+
+	while ((*len = PQgetCopyData(backfill->reader, data, 1)) == 0)
+	{
+		if (stopped(backfill, err))
+			return false;
+		poll(&fd, 1, 200);
+		if (!PQconsumeInput(backfill->reader))
+			return source_error(backfill->reader, NULL, err, "the connection was lost");
+	}
+	return *len != -2 || source_error(backfill->reader, NULL, err, "could not read the table");
+}
+
+/* The snapshot is too old: what is still on its way is not looked at, and the connection serves no further command. */
+static bool
+cut_copy(Backfill *backfill, Error *err)
+{
+	char *data;
+	int len = 0;
+
+	cancel_query(backfill->reader);
+	while (len >= 0)
+	{
+		if (!next_data(backfill, &data, &len, err))
+			return len == -2; /* cancelled, as it should be */
+		if (len > 0)
+			PQfreemem(data);
+	}
+	return true;
+}
+
+static bool
+read_copy(Backfill *backfill, const Buffer *keys, Error *err)
 {
 	char *data;
 	int len;
 
-	if (!begin_copy(backfill, err))
+	backfill->header_seen = false;
+	if (!begin_copy(backfill, keys, err))
 		return false;
-	for (;;)
+	while (!backfill->cut)
 	{
 		bool ok;
 
-		len = PQgetCopyData(backfill->reader, &data, 1);
-		if (len == -1)
+		if (!next_data(backfill, &data, &len, err))
+			return false;
+		if (len < 0)
 			return append_rows(backfill, err) && end_copy(backfill, err);
-		if (len == -2)
-			return source_error(backfill->reader, NULL, err, "could not read the table");
-		if (len == 0)
-		{
-			struct pollfd fd = {.fd = PQsocket(backfill->reader), .events = POLLIN};
-
-			if (stopped(backfill, err))
-				return false;
-			poll(&fd, 1, 200);
-			if (!PQconsumeInput(backfill->reader))
-				return source_error(backfill->reader, NULL, err, "the connection was lost");
-			continue;
-		}
 		ok = take_copy_data(backfill, slice_make(data, (size_t) len), err);
 		PQfreemem(data);
 		if (!ok)
 			return false;
 	}
+	return cut_copy(backfill, err);
+}
+
+/* One COPY, or more while none of them ends at a key that another chunk could begin after. */
+static bool
+read_rows(Backfill *backfill, const Buffer *keys, Error *err)
+{
+	uint64_t before;
+	bool full;
+
+	backfill->reading_us = clock_monotonic_us();
+	do
+	{
+		before = backfill->chunk_rows;
+		if (!read_copy(backfill, keys, err))
+			return false;
+		full = !backfill->round && backfill->key.ncolumns > 0 && !backfill->cut &&
+			   backfill->chunk_rows - before >= backfill->limit;
+		backfill->cut = backfill->cut || (full && may_cut(backfill));
+	} while (full && !backfill->cut);
+	return true;
 }
 
 /* ---- B6, and the whole ---------------------------------------------------------------------- */
@@ -581,15 +739,18 @@ append_end(Backfill *backfill, Error *err)
 	Unit unit;
 
 	fill_unit(backfill, &unit, BACKFILL_END);
-	unit.last_chunk = true;
-	return journal_append(backfill->context->journal, &unit, PART_DETAIL, slice_make(NULL, 0), true, err);
+	unit.last_chunk = !backfill->cut;
+	if (!journal_append(backfill->context->journal, &unit, PART_DETAIL, buffer_slice(&backfill->last), true,
+						err))
+		return false;
+	backfill->begun = false;
+	return true;
 }
 
 static bool
 connect_all(Backfill *backfill, Error *err)
 {
 	const char *conninfo = backfill->context->settings->conninfo;
-
 	const atomic_bool *stop = backfill->context->stop;
 
 	return source_connect_until(conninfo, SOURCE_SQL, stop, &backfill->reader, err) &&
@@ -597,59 +758,124 @@ connect_all(Backfill *backfill, Error *err)
 		   source_connect_until(conninfo, SOURCE_REPLICATION, stop, &backfill->exporter, err);
 }
 
-static bool
-append_abort(Backfill *backfill, Error *err)
+static void
+disconnect_all(Backfill *backfill)
 {
-	Unit unit;
+	PQfinish(backfill->exporter);
+	PQfinish(backfill->reader);
+	PQfinish(backfill->observer);
+	backfill->exporter = backfill->reader = backfill->observer = NULL;
+}
 
-	fill_unit(backfill, &unit, BACKFILL_ABORT);
-	unit.point = 0;
+static bool
+append_abort(Backfill *backfill, uint64_t id, uint32_t chunk, uint32_t oid, Error *err)
+{
+	Unit unit = {.kind = UNIT_BACKFILL, .step = BACKFILL_ABORT, .id = id, .chunk = chunk, .oid = oid};
+
 	return journal_append(backfill->context->journal, &unit, PART_DETAIL, slice_make(NULL, 0), false, err);
 }
 
+/* What is to be read, and from where on. */
 static bool
-run_backfill(Backfill *backfill, bool interrupted, Error *err)
+prepare(Backfill *backfill, Error *err)
 {
-	report(backfill, "connecting");
+	table_key_free(&backfill->key);
 	/* what is read while a publication is broken is soon out of date, and nothing would tell */
-	if (!connect_all(backfill, err) ||
-		!publications_check(backfill->observer, backfill->context->settings, err) ||
+	if (!publications_check(backfill->observer, backfill->context->settings, err) ||
 		!look_up(backfill, err) || !describe(backfill, &backfill->describe, &backfill->fingerprint, err) ||
-		(interrupted && !append_abort(backfill, err)) || !append_begin(backfill, err))
+		!table_key_read(&backfill->key, backfill->observer, backfill->oid, err))
 		return false;
+	if (backfill->id == 0 || !same_keys(backfill))
+		begin_anew(backfill);
+	buffer_reset(&backfill->first);
+	buffer_append_slice(&backfill->first, last_key(backfill));
+	backfill->point = 0;
+	backfill->cut = false;
+	backfill->chunk_rows = 0;
+	backfill->limit = (uint64_t) atomic_load(&backfill->context->limits->chunk_rows);
+	backfill->nrows = 0;
+	buffer_reset(&backfill->rows);
+	return true;
+}
+
+static bool
+read_chunk(Backfill *backfill, Error *err)
+{
+	Buffer keys = {0};
+	uint64_t seq;
+	bool ok;
+
+	if (!prepare(backfill, err) || !append_begin(backfill, &seq, err))
+		return false;
+	/* the list as of BEGIN or later, and before C: what END takes off it has been read */
+	ok = !backfill->round ||
+		 backfill->context->keys(backfill->context->context, backfill->oid, seq, &keys, err);
 	report(backfill, "exporting snapshot");
-	if (!export_snapshot(backfill, err) || !import_snapshot(backfill, err) || !guard(backfill, err))
-		return false;
-	PQfinish(backfill->exporter); /* the reader keeps the snapshot */
-	backfill->exporter = NULL;
-	report(backfill, "locking");
-	if (!lock_table(backfill, err))
-		return false;
-	report(backfill, "waiting for the stream");
-	if (!reach_point(backfill, err))
-		return false;
-	report(backfill, "reading");
-	return read_table(backfill, err) && append_end(backfill, err);
+	ok = ok && export_snapshot(backfill, err) && import_snapshot(backfill, err) && guard(backfill, err);
+	if (ok)
+	{
+		PQfinish(backfill->exporter); /* the reader keeps the snapshot */
+		backfill->exporter = NULL;
+		report(backfill, "locking");
+		ok = lock_table(backfill, err);
+	}
+	if (ok)
+	{
+		report(backfill, "waiting for the stream");
+		ok = reach_point(backfill, err);
+	}
+	if (ok)
+	{
+		report(backfill, "reading");
+		ok = (backfill->round && keys.len == 0) || read_rows(backfill, &keys, err);
+	}
+	buffer_free(&keys);
+	return ok && append_end(backfill, err);
+}
+
+/* Each chunk has connections of its own: one that was cut is of no further use. */
+static bool
+read_chunks(Backfill *backfill, Error *err)
+{
+	for (;;)
+	{
+		bool ok;
+
+		report(backfill, "connecting");
+		ok = connect_all(backfill, err) && read_chunk(backfill, err);
+		disconnect_all(backfill);
+		if (!ok || !backfill->cut)
+			return ok;
+		backfill->chunk++;
+	}
 }
 
 bool
-backfill_table(const BackfillContext *context, const char *relation, bool interrupted, Error *err)
+backfill_table(const BackfillContext *context, const BackfillPlan *plan, Error *err)
 {
-	Backfill backfill = {.context = context, .relation = relation};
-	bool ok = run_backfill(&backfill, interrupted, err);
+	Backfill backfill = {.context = context,
+						 .relation = plan->relation,
+						 .id = plan->id,
+						 .chunk = plan->chunk,
+						 .round = plan->keys,
+						 .progress = {.begun_us = clock_monotonic_us()}};
+	bool ok;
 
-	PQfinish(backfill.exporter);
-	PQfinish(backfill.reader);
-	PQfinish(backfill.observer);
+	buffer_append_slice(&backfill.last, plan->resume);
+	ok = (!plan->open || append_abort(&backfill, plan->open_id, plan->open_chunk, plan->open_oid, err)) &&
+		 read_chunks(&backfill, err);
 	if (!ok && backfill.begun)
 	{
 		Error second;
 
 		/* a disk that fails now fails for the receiver as well; the open backfill is aborted at the next start */
-		if (!append_abort(&backfill, &second))
+		if (!append_abort(&backfill, backfill.id, backfill.chunk, backfill.oid, &second))
 			log_error(LOG_WARNING, &second, "could not record the end of a failed backfill");
 	}
+	table_key_free(&backfill.key);
+	buffer_free(&backfill.first);
+	buffer_free(&backfill.last);
 	buffer_free(&backfill.describe);
 	buffer_free(&backfill.rows);
-	return ok || error_wrap(err, "backfill of %s", relation);
+	return ok || error_wrap(err, "backfill of %s", plan->relation);
 }

@@ -19,13 +19,13 @@ enum
 {
 	FIELD_NAME,
 	FIELD_TYPE,
-	FIELD_LESS,
 	FIELD_EQUAL,
 	FIELD_AT_LEAST,
 	FIELD_GREATER,
 	FIELD_BASE,
 	FIELD_PLACE,
 	FIELD_COLLATION,
+	FIELD_USABLE,
 	FIELDS
 };
 
@@ -42,7 +42,6 @@ take_column(TableKey *key, PGresult *res, int row)
 
 	*column = (KeyColumn){.name = field(res, row, FIELD_NAME),
 						  .type = field(res, row, FIELD_TYPE),
-						  .less = field(res, row, FIELD_LESS),
 						  .equal = field(res, row, FIELD_EQUAL),
 						  .at_least = field(res, row, FIELD_AT_LEAST),
 						  .greater = field(res, row, FIELD_GREATER),
@@ -50,7 +49,9 @@ take_column(TableKey *key, PGresult *res, int row)
 						  .place = atoi(PQgetvalue(res, row, FIELD_PLACE))};
 	if (row > 0 && strcmp(column->greater, key->columns[0].greater) != 0)
 		key->same_greater = false;
-	for (int i = 0; i < FIELDS; i++)
+	if (PQgetvalue(res, row, FIELD_USABLE)[0] != 't')
+		key->usable = false;
+	for (int i = 0; i < FIELD_USABLE; i++)
 		key->order = crc32c(key->order, PQgetvalue(res, row, i), strlen(PQgetvalue(res, row, i)) + 1);
 }
 
@@ -61,26 +62,29 @@ table_key_read(TableKey *key, PGconn *conn, uint32_t oid, Error *err)
 	const char *parameter = text;
 	PGresult *res;
 
-	*key = (TableKey){.same_greater = true};
+	*key = (TableKey){.same_greater = true, .usable = true};
 	snprintf(text, sizeof(text), "%u", oid);
 	res = source_query(
 		conn, FIELDS, err, "could not look up the primary key",
 		"WITH RECURSIVE base (oid, base) AS (SELECT t.oid, t.oid FROM pg_type t WHERE typbasetype = 0"
 		"  UNION ALL SELECT t.oid, b.base FROM base b JOIN pg_type t ON t.typbasetype = b.oid)"
 		" SELECT quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),"
-		" o.names[1], o.names[2], o.names[3], o.names[4], b.base, rank() OVER (ORDER BY k.attnum) - 1,"
-		" concat(k.collation, ' ', l.collversion)"
+		" o.names[1], o.names[2], o.names[3], b.base, rank() OVER (ORDER BY k.attnum) - 1,"
+		" concat(k.coll, ' ', l.collversion),"
+		" o.usable AND has_schema_privilege(t.typnamespace, 'USAGE')"
 		" FROM pg_index i CROSS JOIN LATERAL"
 		"  unnest(i.indkey::int2[], i.indclass::oid[], i.indcollation::oid[]) WITH ORDINALITY"
-		"  k(attnum, class, collation, n)"
+		"  k(attnum, class, coll, n)"
 		" JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
-		" JOIN pg_opclass c ON c.oid = k.class JOIN base b ON b.oid = a.atttypid"
-		" LEFT JOIN pg_collation l ON l.oid = k.collation"
+		" JOIN pg_opclass c ON c.oid = k.class JOIN base b ON b.oid = a.atttypid JOIN pg_type t ON t.oid = "
+		"b.oid"
+		" LEFT JOIN pg_collation l ON l.oid = k.coll"
 		" CROSS JOIN LATERAL (SELECT array_agg(format('OPERATOR(%I.%s)', s.nspname, p.oprname)"
-		"   ORDER BY w.amopstrategy) FROM pg_amop w JOIN pg_operator p ON p.oid = w.amopopr"
+		"   ORDER BY w.amopstrategy), bool_and(has_schema_privilege(s.oid, 'USAGE')) FROM pg_amop w JOIN "
+		"pg_operator p ON p.oid = w.amopopr"
 		"   JOIN pg_namespace s ON s.oid = p.oprnamespace WHERE w.amopfamily = c.opcfamily"
 		"   AND w.amoplefttype = c.opcintype AND w.amoprighttype = c.opcintype"
-		"   AND w.amopstrategy IN (1, 3, 4, 5)) o(names)"
+		"   AND w.amopstrategy IN (3, 4, 5)) o(names, usable)"
 		" WHERE i.indrelid = $1::oid AND i.indisprimary AND k.n <= i.indnkeyatts ORDER BY k.n",
 		1, &parameter);
 	if (res == NULL)
@@ -100,7 +104,6 @@ table_key_free(TableKey *key)
 	{
 		free(key->columns[i].name);
 		free(key->columns[i].type);
-		free(key->columns[i].less);
 		free(key->columns[i].equal);
 		free(key->columns[i].at_least);
 		free(key->columns[i].greater);
@@ -251,8 +254,7 @@ void
 table_key_order_by(const TableKey *key, Buffer *sql)
 {
 	for (int i = 0; i < key->ncolumns; i++)
-		buffer_printf(sql, "%s t.%s USING %s", i == 0 ? " ORDER BY" : ",", key->columns[i].name,
-					  key->columns[i].less);
+		buffer_printf(sql, "%s t.%s", i == 0 ? " ORDER BY" : ",", key->columns[i].name);
 }
 
 /* "ROW(t.a, t.b) > ROW(..)": an index scan can begin right there. */
@@ -302,7 +304,7 @@ nested_after(const TableKey *key, int i, PGconn *conn, Slice values, Buffer *sql
 bool
 table_key_after(const TableKey *key, PGconn *conn, Slice values, Buffer *sql)
 {
-	if (key->ncolumns == 0)
+	if (key->ncolumns == 0 || !key->usable)
 		return false;
 	return key->same_greater ? row_after(key, conn, values, sql) : nested_after(key, 0, conn, values, sql);
 }
@@ -339,5 +341,5 @@ table_key_among(const TableKey *key, PGconn *conn, Slice list, Buffer *sql)
 	for (int i = 0; i < key->ncolumns; i++)
 		buffer_printf(sql, " %s t.%s %s v.v%d", i == 0 ? "ON" : "AND", key->columns[i].name,
 					  key->columns[i].equal, i);
-	return list.len > 0;
+	return list.len > 0 && key->usable;
 }

@@ -3,7 +3,8 @@
  *
  * Keys are Value fields, as in a Change.  What is written here compares with the operators of the primary
  * key's own operator classes, under its own collations and types, whatever schemas they live in; so the
- * index gives the order and no row between two keys is passed over.
+ * index gives the order and no row between two keys is passed over.  (A primary key has the default operator class
+ * and the column's collation, ascending: ORDER BY alone means its order.)
  */
 #ifndef WALRANK_TABLE_KEY_H
 #define WALRANK_TABLE_KEY_H
@@ -14,8 +15,7 @@ typedef struct KeyColumn
 {
 	char *name; /* quoted */
 	char *type;
-	char *less; /* OPERATOR(schema.<) .. */
-	char *equal;
+	char *equal; /* OPERATOR(schema.=) .. */
 	char *at_least;
 	char *greater;
 	uint32_t base_oid; /* of the type, below its domains */
@@ -27,6 +27,7 @@ typedef struct TableKey
 	KeyColumn *columns; /* in the index's order */
 	int ncolumns;		/* 0: the table has no primary key */
 	bool same_greater;	/* one operator serves all of them */
+	bool usable;		/* we may use the schemas that its types and operators live in */
 	uint32_t order;		/* checksum of all that decides the order of keys */
 } TableKey;
 
