@@ -145,7 +145,7 @@ target_get(PgBatch *batch, const FeedRelation *relation)
 }
 
 void
-pgbatch_table_name(const PgTarget *target, bool hashed, char name[PG_NAME_BYTES])
+pgbatch_table_name(const PgTarget *target, const char *salt, char name[PG_NAME_BYTES])
 {
 	char whole[2 * PG_NAME_BYTES * 4];
 	const bool public = strcmp(target->schema, "public") == 0;
@@ -154,13 +154,15 @@ pgbatch_table_name(const PgTarget *target, bool hashed, char name[PG_NAME_BYTES]
 
 	len = (size_t) snprintf(whole, sizeof(whole), "score_%s%s%s", public ? "" : target->schema,
 							public ? "" : "_", target->relname);
-	if (len < PG_NAME_BYTES && !hashed)
+	if (len < PG_NAME_BYTES && salt == NULL)
 	{
 		memcpy(name, whole, len + 1);
 		return;
 	}
 	hash = XXH3_64bits_withSeed(target->relname, strlen(target->relname),
 								XXH3_64bits(target->schema, strlen(target->schema)));
+	if (salt != NULL && salt[0] != '\0')
+		hash = XXH3_64bits_withSeed(salt, strlen(salt), hash);
 	if (len > PG_NAME_BYTES - 1 - HASH_SUFFIX_BYTES)
 		len = PG_NAME_BYTES - 1 - HASH_SUFFIX_BYTES;
 	while (len > 0 && ((uint8_t) whole[len] & 0xc0) == 0x80) /* not inside a character */

@@ -97,8 +97,8 @@ extern bool pgbatch_add(PgBatch *batch, const FeedReader *reader, const RecordHe
 extern bool pgbatch_key_text(Buffer *out, const PgRow *row, int i);
 /* The row as JSON in ASCII alone, at most 64 KiB: any server can store it. */
 extern void pgbatch_describe(Buffer *out, const PgRow *row);
-/* "score_item", or with a hash where that is too long (or, hashed, already taken). */
-extern void pgbatch_table_name(const PgTarget *target, bool hashed, char name[PG_NAME_BYTES]);
+/* "score_item", or with a hash where that is too long, or already taken (salt not NULL: what goes into the hash). */
+extern void pgbatch_table_name(const PgTarget *target, const char *salt_or_null, char name[PG_NAME_BYTES]);
 /* Any UTF-8 as ASCII: \uXXXX. */
 extern void pgbatch_ascii(Buffer *out, Slice text);
 

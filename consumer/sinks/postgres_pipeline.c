@@ -227,20 +227,11 @@ checkpoint_text(const Sink *sink, const SinkPosition *p, CheckpointText *text)
 	text->values[5] = text->lsn;
 }
 
-static const char insert_checkpoint[] = "INSERT INTO walrank_out.checkpoint (sink_id, stream_id, "
-										"owner_epoch, seq, part, end_lsn, applied, filtered, parked,"
-										" quarantined, total_start, commit_time, phase) SELECT $1, $2::uuid, "
-										"$3::bigint, $4::bigint, $5::int, $6::pg_lsn,"
-										" $7::bigint, $8::bigint, $9::bigint, $10::bigint, $11::bigint,"
-										" CASE $12::bigint WHEN 0 THEN NULL ELSE 'epoch'::timestamptz + "
-										"$12::bigint * interval '1 microsecond' END, $15::int"
-										" WHERE $13::bigint = 0 AND $14::int = 0";
-
+/* Set back below where the target's content begins (replay), it begins there. */
 static const char move_checkpoint[] =
-	"UPDATE walrank_out.checkpoint SET seq = $4::bigint, part = $5::int, end_lsn = $6::pg_lsn, applied = "
-	"$7::bigint,"
-	" filtered = $8::bigint, parked = $9::bigint, quarantined = $10::bigint, total_start = $11::bigint, "
-	"phase = $15::int, commit_time ="
+	"UPDATE checkpoint SET seq = $4::bigint, part = $5::int, end_lsn = $6::pg_lsn, applied = $7::bigint,"
+	" filtered = $8::bigint, parked = $9::bigint, quarantined = $10::bigint, total_start = $11::bigint,"
+	" phase = $15::int, beside = beside AND $15::int <> 0, base = least(base, $4::bigint), commit_time ="
 	" CASE $12::bigint WHEN 0 THEN NULL ELSE 'epoch'::timestamptz + $12::bigint * interval '1 microsecond' "
 	"END"
 	" WHERE sink_id = $1 AND stream_id = $2::uuid AND owner_epoch = $3::bigint AND seq = $13::bigint"
@@ -256,8 +247,7 @@ send_checkpoint(Sink *sink, const SinkPosition *position, int *sent, Error *err)
 	snprintf(time, sizeof(time), "%" PRId64, position->commit_time_us);
 	text.values[11] = time;
 	(*sent)++;
-	return PQsendQueryParams(sink->conn, sink->fresh ? insert_checkpoint : move_checkpoint, 15, NULL,
-							 text.values, NULL, NULL, 0) ||
+	return PQsendQueryParams(sink->conn, move_checkpoint, 15, NULL, text.values, NULL, NULL, 0) ||
 		   pg_connection_error(sink, "could not send a batch", err);
 }
 
@@ -359,6 +349,20 @@ body_savepoint_range(Sink *sink, const SinkPosition *position, uint32_t from, ui
 {
 	return send_text(sink, "SAVEPOINT walrank", sent, err) && send_range(sink, from, to, sent, err) &&
 		   send_text(sink, "RELEASE SAVEPOINT walrank", sent, err);
+}
+
+static bool
+body_clearings(Sink *sink, const SinkPosition *position, uint32_t from, uint32_t to, int *sent, Error *err)
+{
+	return send_clearings(sink, sent, err);
+}
+
+bool
+pg_send_clearings(Sink *sink, Error *err)
+{
+	int moved;
+
+	return pipeline(sink, body_clearings, NULL, 0, 0, -1, &moved, err);
 }
 
 bool

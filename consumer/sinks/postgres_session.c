@@ -81,12 +81,11 @@ pg_result_error(Sink *sink, const PGresult *result, const char *what, Error *err
 		return false;
 	if (sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
 		return error_hint(
-			err, "The sink's role needs CREATE on its database, or else an existing schema walrank_out "
-				 "with its tables to own.");
+			err, "The sink's role needs CREATE on its database, or else an existing schema " PG_SCHEMA
+				 " with its tables to own.");
 	if (hint != NULL)
 		return error_hint(err, "%s", hint);
-	return error_hint(
-		err, "Somebody altered what the sink keeps in schema walrank_out: put it back, then restart.");
+	return error_hint(err, "Somebody altered what the sink keeps in its schema: put it back, then restart.");
 }
 
 /* ---- statements, one at a time -------------------------------------------------------------------- */
@@ -245,17 +244,26 @@ connect_finish(Sink *sink, Error *err)
 	return true;
 }
 
+/*
+ * What a role or database may have set must change neither meaning nor text of what is sent.  The sink's tables
+ * are named without their schema: it is the only one, behind pg_catalog, that names are looked up in.
+ */
 bool
 pg_connect(Sink *sink, Error *err)
 {
-	if (!connect_start(sink, err) || !connect_finish(sink, err))
+	Buffer sql = {0};
+	bool ok = connect_start(sink, err) && connect_finish(sink, err);
+
+	if (!ok)
 		return false;
-	/* what a role or database may have set must change neither meaning nor text of what is sent */
-	return pg_execute(sink,
-					  "SET search_path = ''; SET datestyle = 'ISO, YMD'; SET timezone = 'UTC';"
-					  "SET intervalstyle = 'postgres'; SET standard_conforming_strings = on;"
-					  "SET default_transaction_isolation = 'read committed'; SET row_security = off;"
-					  "SET lock_timeout = '10s'; SET statement_timeout = 0;"
-					  "SET idle_in_transaction_session_timeout = '60s'",
-					  "could not prepare the session", err);
+	buffer_printf(&sql, "SET search_path = ");
+	pg_put_identifier(sink, &sql, sink->schema);
+	buffer_printf(&sql, ", pg_temp; SET datestyle = 'ISO, YMD'; SET timezone = 'UTC';"
+						"SET intervalstyle = 'postgres'; SET standard_conforming_strings = on;"
+						"SET default_transaction_isolation = 'read committed'; SET row_security = off;"
+						"SET lock_timeout = '10s'; SET statement_timeout = 0;"
+						"SET idle_in_transaction_session_timeout = '60s'");
+	ok = pg_execute(sink, (const char *) sql.data, "could not prepare the session", err);
+	buffer_free(&sql);
+	return ok;
 }

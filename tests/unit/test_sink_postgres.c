@@ -708,15 +708,43 @@ tables_with_rows_but_no_checkpoint_are_refused(void **state)
 	assert_non_null(strstr(d.err.message, "K9"));
 	assert_string_equal(pg_sql("SELECT owner_epoch FROM walrank_out.checkpoint"), "1");
 	drive_destroy(&d);
-	drive_create(&d, &sink_postgres, "another", &options, &f);
+	pg_sql("DELETE FROM walrank_out.checkpoint");
+	drive_create(&d, &sink_postgres, "scores", &options, &f);
 	assert_false(drive_open(&d));
 	assert_int_equal(d.err.class, ERR_REFUSE);
 	assert_non_null(strstr(d.err.message, "K1"));
+	assert_non_null(strstr(d.err.hint, "walrank sink fill scores"));
 	drive_destroy(&d);
 	pg_sql("DELETE FROM walrank_out.score_item");
-	pg_sql("DELETE FROM walrank_out.checkpoint");
 	run_once();
 	assert_string_equal(pg_sql(ROWS), "1|home|1|1");
+}
+
+static void
+two_sinks_in_one_schema_have_tables_of_their_own(void **state)
+{
+	Drive d;
+
+	fixture_end(&f, true);
+	unit(1, 1);
+	run_once();
+	drive_create(&d, &sink_postgres, "another", &options, &f);
+	if (!drive_open(&d))
+		fail_msg("%s", d.err.message);
+	applied(&d);
+	drive_destroy(&d);
+	assert_string_equal(pg_sql("SELECT sink_id, relation, table_name LIKE 'score\\_item\\_________' FROM "
+							   "walrank_out.owner ORDER BY 1"),
+						"another|public.item|t\nscores|public.item|f");
+	pg_sql("UPDATE walrank_out.score_item SET score = 9"); /* none of the other's business */
+	unit(2, 2);
+	drive_create(&d, &sink_postgres, "another", &options, &f);
+	assert_true(drive_open(&d));
+	applied(&d);
+	drive_destroy(&d);
+	assert_string_equal(pg_sql(ROWS), "1|home|9|2");
+	run_once();
+	assert_string_equal(pg_sql(ROWS), "1|home|9|2\n2|home|2|3");
 }
 
 static void
@@ -734,7 +762,15 @@ a_table_that_was_altered_or_dropped_stops_the_sink_with_the_cure(void **state)
 	assert_false(drive_all(&d, &f));
 	assert_int_equal(d.err.class, ERR_CONFIG);
 	drive_destroy(&d);
+	drive_create(&d, &sink_postgres, "scores", &options, &f);
+	assert_false(drive_open(&d));
+	assert_int_equal(d.err.class, ERR_REFUSE);
+	assert_non_null(strstr(d.err.message, "score_item is gone"));
+	assert_non_null(strstr(d.err.hint, "walrank sink fill scores"));
+	drive_destroy(&d);
+	pg_sql("DELETE FROM walrank_out.checkpoint");
 	run_once();
+	assert_string_equal(pg_sql("SELECT id FROM walrank_out.score_item ORDER BY 1"), "1\n2");
 	fixture_begin(&f, UNIT_TXN);
 	fixture_relation(&f, 1, "public", "item", "", other_key);
 	fixture_score(&f, 1, 1, 1, key_text("x"), 1);
@@ -792,6 +828,337 @@ replay_goes_back_and_ends_in_the_same_state(void **state)
 		assert_non_null(strstr(got, "0|home|35|"));
 	}
 	assert_string_equal(pg_sql("SELECT seq, total_start, applied FROM walrank_out.checkpoint"), "40|9|37");
+}
+
+/* ---- targets beside, other schemas, comparing ------------------------------------------------------ */
+
+/* A fill of an opened sink starts: everything in the feed, once more. */
+static void
+begin_fill(Drive *d)
+{
+	d->position =
+		(SinkPosition){.stream_id = f.stream, .owner_epoch = d->position.owner_epoch, .phase = SINK_FILLING};
+	if (!d->type->begin(d->sink, &d->position, &d->err))
+		fail_msg("%s", d->err.message);
+}
+
+static void
+committed(Drive *d, SinkPhase phase)
+{
+	d->position.phase = phase;
+	if (!drive_commit(d))
+		fail_msg("%s", d->err.message);
+}
+
+#define BESIDE                                                                                               \
+	"SELECT count(*) FROM pg_class WHERE relname LIKE 'fill%' AND relkind = 'r' AND relnamespace = "         \
+	"'walrank_out'::regnamespace"
+
+static void
+a_fill_is_not_seen_before_its_end_and_then_as_a_whole(void **state)
+{
+	Drive d;
+	PGconn *reader = PQconnectdb(pg_conninfo);
+	PGresult *seen;
+
+	fixture_end(&f, true);
+	for (int i = 1; i <= 5; i++)
+		unit(i, i);
+	run_once();
+	pg_sql("CREATE VIEW best AS SELECT * FROM walrank_out.score_item WHERE score > 1");
+	pg_sql("DROP ROLE IF EXISTS reader");
+	pg_sql("CREATE ROLE reader");
+	pg_sql("GRANT SELECT ON walrank_out.score_item TO reader");
+	pg_sql("CREATE INDEX by_score ON walrank_out.score_item (score)");
+	pg_sql("ALTER TABLE walrank_out.score_item ADD note text");
+	pg_sql("UPDATE walrank_out.score_item SET score = 77, note = 'kept' WHERE id = 3");
+	pg_sql("INSERT INTO walrank_out.score_item SELECT 99, ranking, tier, pin, score, blocked, version, seq "
+		   "FROM (SELECT * "
+		   "FROM walrank_out.score_item LIMIT 0) x");
+	pg_sql("INSERT INTO walrank_out.score_item SELECT 99, ranking, tier, pin, 99, blocked, version, seq, "
+		   "commit_lsn, "
+		   "evaluated_at FROM walrank_out.score_item WHERE id = 1");
+	pg_sql("DELETE FROM walrank_out.score_item WHERE id = 2");
+	opened(&d);
+	begin_fill(&d);
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_FILLING);
+	assert_string_equal(pg_sql("SELECT id, score FROM walrank_out.score_item ORDER BY 1"),
+						"1|1\n3|77\n4|4\n5|5\n99|99");
+	assert_string_equal(pg_sql("SELECT seq, phase, beside FROM walrank_out.checkpoint"), "6|1|t");
+	assert_string_equal(pg_sql(BESIDE), "1");
+	/* a reader in a snapshot of before keeps it; the others see all of the new content at once */
+	PQclear(
+		PQexec(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM walrank_out.score_item"));
+	unit(6, 6);
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_WHOLE);
+	seen = PQexec(reader, "SELECT sum(score) FROM walrank_out.score_item");
+	assert_string_equal(PQgetvalue(seen, 0, 0), "186");
+	PQclear(seen);
+	PQfinish(reader);
+	assert_string_equal(pg_sql("SELECT id, score FROM walrank_out.score_item ORDER BY 1"),
+						"1|1\n2|2\n3|3\n4|4\n5|5\n6|6");
+	assert_string_equal(pg_sql("SELECT count(*) FROM best"), "5");
+	assert_string_equal(pg_sql("SELECT has_table_privilege('reader', 'walrank_out.score_item', 'SELECT')"),
+						"t");
+	assert_string_equal(pg_sql("SELECT count(*) FROM pg_indexes WHERE indexname = 'by_score'"), "1");
+	assert_string_equal(pg_sql("SELECT note FROM walrank_out.score_item WHERE id = 3"), "kept");
+	assert_string_equal(pg_sql("SELECT seq, phase, beside FROM walrank_out.checkpoint"), "7|0|f");
+	assert_string_equal(pg_sql(BESIDE), "0");
+	unit(7, 7); /* and the sink goes on in what is shown */
+	applied(&d);
+	assert_string_equal(pg_sql("SELECT max(id) FROM best"), "7");
+	drive_destroy(&d);
+	pg_sql("DROP VIEW best");
+}
+
+static void
+a_fill_goes_on_after_a_crash_and_gives_way_to_a_newer_one(void **state)
+{
+	Drive d;
+
+	fixture_end(&f, true);
+	for (int i = 1; i <= 4; i++)
+		unit(i, i);
+	run_once();
+	opened(&d);
+	begin_fill(&d);
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_FILLING);
+	drive_destroy(&d); /* the crash */
+	unit(5, 5);
+	opened(&d);
+	assert_int_equal(d.position.phase, SINK_FILLING);
+	assert_int_equal(d.position.seq, 5);
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_FILLING);
+	assert_string_equal(pg_sql("SELECT max(id) FROM walrank_out.score_item"), "4");
+	begin_fill(&d); /* what was filled so far is nothing */
+	assert_string_equal(pg_sql(BESIDE), "0");
+	d.position.seq = 5;
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_WHOLE);
+	assert_string_equal(pg_sql("SELECT id FROM walrank_out.score_item"), "5");
+	drive_destroy(&d);
+}
+
+static void
+an_empty_target_is_filled_in_place(void **state)
+{
+	Drive d;
+
+	fixture_end(&f, true);
+	unit(1, 1);
+	opened(&d);
+	begin_fill(&d);
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_FILLING);
+	assert_string_equal(pg_sql(ROWS), "1|home|1|2");
+	committed(&d, SINK_WHOLE);
+	assert_string_equal(pg_sql(ROWS), "1|home|1|2");
+	drive_destroy(&d);
+}
+
+static void
+a_table_that_the_fill_does_not_name_is_empty_in_the_end(void **state)
+{
+	Drive d;
+
+	fixture_relation(&f, 2, "public", "other", "", item_columns);
+	fixture_ranking(&f, 3, 2, "third");
+	fixture_score(&f, 1, 2, 3, key_int(1), 1);
+	fixture_end(&f, true);
+	unit(2, 2);
+	run_once();
+	assert_string_equal(pg_sql("SELECT count(*) FROM walrank_out.score_other"), "1");
+	opened(&d);
+	begin_fill(&d);
+	d.position.seq = 1; /* all but the first unit */
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_WHOLE);
+	drive_destroy(&d);
+	assert_string_equal(pg_sql("SELECT count(*) FROM walrank_out.score_other"), "0");
+	assert_string_equal(pg_sql(ROWS), "2|home|2|2");
+}
+
+static void
+what_a_replaced_stream_wrote_stays_until_all_is_there_anew(void **state)
+{
+	FeedFixture ours = f;
+	Drive d;
+
+	fixture_end(&f, true);
+	unit(1, 1);
+	unit(2, 2);
+	run_once();
+	ours.stream.bytes[3] ^= 1;
+	drive_create(&d, &sink_postgres, "scores", &options, &ours);
+	d.history.replaced = &f.stream;
+	d.history.nreplaced = 1;
+	if (!drive_open(&d))
+		fail_msg("%s", d.err.message);
+	assert_int_equal(d.position.phase, SINK_REBUILDING);
+	assert_int_equal(d.position.seq, 0);
+	assert_int_equal(d.position.owner_epoch, 2);
+	unit(3, 3);
+	pg_sql("UPDATE walrank_out.score_item SET score = 50");
+	assert_true(drive_apply(&d, &f));
+	committed(&d, SINK_REBUILDING);
+	assert_string_equal(pg_sql("SELECT id, score FROM walrank_out.score_item ORDER BY 1"), "1|50\n2|50");
+	committed(&d, SINK_WHOLE);
+	assert_string_equal(pg_sql("SELECT id, score FROM walrank_out.score_item ORDER BY 1"), "1|1\n2|2\n3|3");
+	drive_destroy(&d);
+	drive_create(&d, &sink_postgres, "scores", &options, &f); /* the old stream's daemon, come back */
+	assert_false(drive_open(&d));
+	assert_int_equal(d.err.class, ERR_REFUSE);
+	drive_destroy(&d);
+}
+
+static void
+a_writer_that_opened_meanwhile_keeps_a_replacement_out(void **state)
+{
+	FeedFixture ours = f;
+	SinkStand stand;
+	Drive d;
+	Drive old;
+
+	fixture_end(&f, true);
+	unit(1, 1);
+	run_once();
+	ours.stream.bytes[3] ^= 1;
+	drive_create(&d, &sink_postgres, "scores", &options, &ours);
+	d.history.replaced = &f.stream;
+	d.history.nreplaced = 1;
+	assert_true(d.type->open(d.sink, &stand, &d.err));
+	opened(&old); /* of the replaced stream, still alive */
+	d.position = (SinkPosition){
+		.stream_id = ours.stream, .owner_epoch = stand.position.owner_epoch, .phase = SINK_REBUILDING};
+	assert_false(d.type->begin(d.sink, &d.position, &d.err));
+	assert_int_equal(d.err.class, ERR_RETRY);
+	drive_destroy(&d);
+	unit(2, 2);
+	applied(&old);
+	drive_destroy(&old);
+	assert_string_equal(pg_sql(ROWS), "1|home|1|2\n2|home|2|3");
+}
+
+static void
+another_schema_receives_the_same_and_the_sink_is_not_touched(void **state)
+{
+	SinkConfig config = {.name = (char[]){"scores"}, .type = &sink_postgres, .options = &options};
+	const SinkHistory history = {.stream_id = f.stream};
+	const SinkSource source = {.feed = f.feed, .dirfd = -1};
+	static const char *const wrong[] = {"", "pg_mine", "walrank_out", "walrank"};
+	SinkPosition reached;
+	Error err = {0};
+
+	fixture_end(&f, true);
+	pg_sql("DROP SCHEMA IF EXISTS \"Once more\" CASCADE");
+	for (int i = 1; i <= 4; i++)
+		unit(i, i);
+	run_once();
+	if (!sink_replay_into(&config, &history, f.dir, source, 1, "Once more", &reached, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(reached.seq, 5);
+	assert_string_equal(
+		pg_sql("SELECT count(*) FROM (TABLE \"Once more\".score_item EXCEPT TABLE walrank_out.score_item) "
+			   "x"),
+		"0");
+	assert_string_equal(pg_sql("SELECT count(*) FROM \"Once more\".score_item"), "4");
+	assert_string_equal(pg_sql("SELECT owner_epoch, seq FROM walrank_out.checkpoint"), "1|5");
+	assert_false(sink_replay_into(&config, &history, f.dir, source, 1, "Once more", &reached, &err));
+	assert_non_null(strstr(err.message, "has a checkpoint already"));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		assert_false(sink_replay_into(&config, &history, f.dir, source, 1, wrong[i], &reached, &err));
+		assert_int_equal(err.class, ERR_CONFIG);
+	}
+	pg_sql("DROP SCHEMA \"Once more\" CASCADE");
+}
+
+static void
+verified(uint64_t compared, uint64_t different, const char *first)
+{
+	SinkConfig config = {.name = (char[]){"scores"}, .type = &sink_postgres, .options = &options};
+	const SinkHistory history = {.stream_id = f.stream};
+	const SinkSource source = {.feed = f.feed, .dirfd = -1};
+	SinkVerify report;
+	Error err = {0};
+
+	if (!sink_verify(&config, &history, f.dir, source, &report, &err))
+		fail_msg("%s", err.message);
+	assert_true(report.from_seq <= report.to_seq);
+	assert_int_equal(report.compared, compared);
+	assert_int_equal(report.different, different);
+	if (strstr(report.first, first) == NULL)
+		fail_msg("\"%s\" does not tell of %s", report.first, first);
+}
+
+static void
+verify_finds_every_row_that_was_changed_by_hand(void **state)
+{
+	static const struct
+	{
+		const char *sql;
+		uint64_t compared;
+		uint64_t different;
+		const char *first;
+	} cases[] = {
+		{"UPDATE walrank_out.score_item SET score = 1e-9 + score WHERE id = 2", 5, 1, "instead of"},
+		{"UPDATE walrank_out.score_item SET pin = 3 WHERE id > 3", 5, 2, "instead of"},
+		{"UPDATE walrank_out.score_item SET seq = seq + 1 WHERE id = 1", 5, 1, "instead of"},
+		{"DELETE FROM walrank_out.score_item WHERE id = 5", 5, 1, "lacks"},
+		{"UPDATE walrank_out.score_item SET id = 50 WHERE id = 5", 6, 2, "score_item"},
+		{"TRUNCATE walrank_out.score_item", 5, 5, "lacks"},
+	};
+
+	fixture_end(&f, true);
+	for (int i = 1; i <= 6; i++)
+		unit(i, i);
+	fixture_begin(&f, UNIT_TXN);
+	fixture_remove(&f, 1, 1, 1, key_int(6));
+	fixture_end(&f, true);
+	run_once();
+	verified(5, 0, "");
+	pg_sql("CREATE TABLE kept AS TABLE walrank_out.score_item");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		pg_sql(cases[i].sql);
+		verified(cases[i].compared, cases[i].different, cases[i].first);
+		pg_sql("TRUNCATE walrank_out.score_item");
+		pg_sql("INSERT INTO walrank_out.score_item TABLE kept");
+		verified(5, 0, "");
+	}
+	pg_sql("DROP TABLE kept");
+	pg_sql("DROP TABLE walrank_out.score_item");
+	verified(5, 5, "no such table");
+}
+
+static void
+verify_knows_where_the_content_begins(void **state)
+{
+	SinkConfig config = {.name = (char[]){"scores"}, .type = &sink_postgres, .options = &options};
+	const SinkHistory history = {.stream_id = f.stream};
+	const SinkSource source = {.feed = f.feed, .dirfd = -1};
+	Error err = {0};
+
+	fixture_end(&f, true);
+	for (int i = 1; i <= 4; i++)
+		unit(i, i);
+	if (!sink_add(&config, &history, f.dir, source, NULL, SINK_FROM_NOW, &err))
+		fail_msg("%s", err.message);
+	unit(5, 5);
+	run_once();
+	assert_string_equal(pg_sql("SELECT id FROM walrank_out.score_item"), "5");
+	verified(1, 0, "");
+	if (!sink_replay(&config, &history, f.dir, source, 4, &err))
+		fail_msg("%s", err.message);
+	run_once();
+	assert_string_equal(pg_sql("SELECT id FROM walrank_out.score_item ORDER BY 1"), "3\n4\n5");
+	verified(3, 0, "");
+	pg_sql("DELETE FROM walrank_out.score_item WHERE id = 3");
+	verified(3, 1, "lacks");
 }
 
 /* Not a limit: what a batch costs is printed, and that a large one passes. */
@@ -863,6 +1230,22 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_table_that_was_altered_or_dropped_stops_the_sink_with_the_cure,
 										setup, teardown),
 		cmocka_unit_test_setup_teardown(replay_goes_back_and_ends_in_the_same_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_sinks_in_one_schema_have_tables_of_their_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_fill_is_not_seen_before_its_end_and_then_as_a_whole, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(a_fill_goes_on_after_a_crash_and_gives_way_to_a_newer_one, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(an_empty_target_is_filled_in_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_table_that_the_fill_does_not_name_is_empty_in_the_end, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(what_a_replaced_stream_wrote_stays_until_all_is_there_anew, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(a_writer_that_opened_meanwhile_keeps_a_replacement_out, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(another_schema_receives_the_same_and_the_sink_is_not_touched, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(verify_finds_every_row_that_was_changed_by_hand, setup, teardown),
+		cmocka_unit_test_setup_teardown(verify_knows_where_the_content_begins, setup, teardown),
 		cmocka_unit_test_setup_teardown(batches_are_applied_in_columns, setup, teardown),
 	};
 
