@@ -475,36 +475,6 @@ seglog_truncate(SegLog *log, SegPosition at, Error *err)
 
 /* ---- for tools -------------------------------------------------------------------------------- */
 
-bool
-seglog_peek_header(int dirfd, uint32_t magic, StreamId *stream_id, Buffer *header, bool *found, Error *err)
-{
-	SegmentHeader seen;
-	uint32_t *numbers;
-	int n;
-	bool ok = true;
-
-	*found = false;
-	if (!segment_list(dirfd, &numbers, &n, err))
-		return false;
-	for (int i = n - 1; ok && i >= 0 && !*found; i--)
-	{
-		char name[SEGMENT_NAME_BYTES];
-		int fd;
-
-		segment_name(numbers[i], name);
-		ok = fs_open(dirfd, name, O_RDONLY, &fd, err);
-		if (!ok)
-			break;
-		buffer_reset(header);
-		ok = segment_header_read(fd, "log", magic, numbers[i], &seen, header, found, err);
-		fs_close(fd);
-	}
-	free(numbers);
-	if (ok && *found)
-		*stream_id = seen.stream_id;
-	return ok;
-}
-
 /* One segment of a verification; *end is set when nothing more may follow. */
 static bool
 verify_segment(Recovery *recovery, int i, const SegScan *scan, SegVerify *report, bool *end, Error *err)

@@ -68,9 +68,6 @@ extern bool seglog_open(int dirfd, const SegSettings *settings, const SegScan *s
  */
 extern bool seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, SegPosition least,
 							SegPosition most, SegLog **log, Error *err);
-/* The header of the newest segment without opening the log; *found false when there is none. */
-extern bool seglog_peek_header(int dirfd, uint32_t magic, StreamId *stream_id, Buffer *header, bool *found,
-							   Error *err);
 extern void seglog_close(SegLog *log);
 
 /* Writer. On ERR_SPACE nothing was begun, appended or lost: call again when there is room (what is committed waits in

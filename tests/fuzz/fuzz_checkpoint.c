@@ -10,7 +10,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "journal/journal.h"
-#include "memory_fs.h"
+#include "../unit/memory_fs.h"
 #include "score/store_internal.h"
 #include "sinks/file.h"
 

@@ -2,7 +2,7 @@
  * fuzz_feed.c -- arbitrary bytes as feed segments: verify, open, read and show as lines; answers, and never a crash.
  *
  * The first byte chooses: raw bytes as the only segment; a sound one with bytes changed, cut or appended; or entries
- * under record headers and CRCs that fit, so that the dictionary and the lines are reached.
+ * under record headers and CRCs that fit, so that the dictionary and the lines are reached.  share: 1/2
  */
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * fuzz_journal.c -- arbitrary bytes as journal segments: open, verify and read answer, and never crash.
  *
  * The first byte chooses what is done with the rest: raw bytes as the only segment; a good segment with bytes
- * changed, cut or appended; or payloads under headers whose CRC fits, so that what stands behind the CRC is reached.
+ * changed, cut or appended; or payloads under headers whose CRC fits, so that what stands behind the CRC is reached.  share: 1/2
  */
 #include <stdlib.h>
 

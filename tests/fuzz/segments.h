@@ -5,7 +5,7 @@
 #define WALRANK_FUZZ_SEGMENTS_H
 
 #include "journal/segment.h"
-#include "memory_fs.h"
+#include "../unit/memory_fs.h"
 
 /* Three bytes a change: where, and what is flipped there; 0 cuts, at the end it appends. */
 static inline void

@@ -1,11 +1,11 @@
 /*
- * memory_fs.h -- one directory in memory behind the table of file operations: fuzzing opens and closes logs tens of
- * thousands of times a second, and the kernel has nothing to say to that.
+ * memory_fs.h -- one directory in memory behind the table of file operations, for tests that open and close logs tens of
+ * thousands of times a second: fuzzing, and every call that fails once.
  *
  * Any directory descriptor means the same directory.  Files are never freed, only emptied.
  */
-#ifndef WALRANK_FUZZ_MEMORY_FS_H
-#define WALRANK_FUZZ_MEMORY_FS_H
+#ifndef WALRANK_MEMORY_FS_H
+#define WALRANK_MEMORY_FS_H
 
 #include <errno.h>
 #include <fcntl.h>
@@ -256,4 +256,4 @@ memory_clear(void)
 		memory_files[i].name[0] = '\0';
 }
 
-#endif /* WALRANK_FUZZ_MEMORY_FS_H */
+#endif /* WALRANK_MEMORY_FS_H */
