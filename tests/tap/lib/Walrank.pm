@@ -5,6 +5,7 @@
 package Walrank;
 
 use strict;
+use File::Basename;
 use warnings;
 use Exporter 'import';
 use IPC::Run;
@@ -110,7 +111,8 @@ sub daemon_new
 	$self->{dir} = $dir;
 	$self->{state} = "$dir/state";
 	$self->{conf} = "$dir/walrank.conf";
-	$self->{log} = "$PostgreSQL::Test::Utils::log_path/" . ($o{name} // 'walrankd') . ".log";
+	# tests run side by side: a log of its own for each
+	$self->{log} = "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '_' . ($o{name} // 'walrankd') . ".log";
 	$self->{ndjson} = "$dir/out.ndjson";
 	$self->{node} = $node;
 	my $role = $o{user} // 'walrank_daemon';

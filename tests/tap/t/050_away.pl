@@ -90,6 +90,7 @@ for (1 .. 3)
 	$source->safe_psql('postgres', 'UPDATE item SET v = v + 1') for 1 .. 5;
 	same("network cut $_");
 }
+poll('the first status of the new connection', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'walrank' AND write_lsn IS NOT NULL") });
 is($source->safe_psql('postgres', "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'walrank' AND write_lsn = flush_lsn AND flush_lsn = replay_lsn"), 1, 'write = flush = apply');
 ok(!$d->ended && $d->{pid} == $pid, 'it was the same process all along');
 
