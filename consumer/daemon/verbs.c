@@ -4,6 +4,7 @@
 #include "daemon/verbs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/json.h"
 #include "daemon/from.h"
@@ -155,6 +156,64 @@ sink_replay_verb(void *context, const char *const *arguments, Buffer *answer, Er
 	return true;
 }
 
+/* ---- tables -------------------------------------------------------------------------------------- */
+
+typedef bool (*TableVerb)(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
+						  Buffer *names, Error *err);
+
+/* {"tables":[..]}: those it is about. */
+static bool
+about_tables(void *context, const char *relation, TableVerb verb, bool dry_run, Buffer *answer, Error *err)
+{
+	const HousekeepingParts *parts = ((const Steering *) context)->parts;
+	ScorerView *view = xcalloc(1, sizeof(*view));
+	Buffer names = {0};
+	size_t at = 0;
+	bool ok;
+
+	scorer_thread_view(parts->scorer, view);
+	ok = verb(parts->backfills, view, relation, dry_run, &names, err);
+	free(view);
+	buffer_printf(answer, "{\"tables\":[");
+	while (ok && at < names.len)
+	{
+		const uint8_t *stop = memchr(names.data + at, '\n', names.len - at);
+		const size_t len = stop != NULL ? (size_t) (stop - names.data) - at : names.len - at;
+
+		if (at > 0)
+			buffer_append_byte(answer, ',');
+		json_string(answer, slice_make(names.data + at, len));
+		at += len + 1;
+	}
+	buffer_printf(answer, "]}");
+	buffer_free(&names);
+	return ok;
+}
+
+static bool
+backfill_start(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return about_tables(context, arguments[0], backfills_request, false, answer, err);
+}
+
+static bool
+backfill_cancel(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return about_tables(context, arguments[0], backfills_cancel, false, answer, err);
+}
+
+static bool
+backfill_try_start(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return about_tables(context, arguments[0], backfills_request, true, answer, err);
+}
+
+static bool
+backfill_try_cancel(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return about_tables(context, arguments[0], backfills_cancel, true, answer, err);
+}
+
 const ControlVerb steering_verbs[] = {
 	{"status", "", "what the daemon is doing", status},
 	{"reload", "", "reads the configuration again: all of it or nothing", reload},
@@ -167,5 +226,9 @@ const ControlVerb steering_verbs[] = {
 	{"sink fill", "NAME", "repeats for one sink what was last emitted, beside what it holds", sink_fill},
 	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN",
 	 sink_replay_verb},
+	{"backfill start", "[TABLE]", "reads a table again, or all of them", backfill_start},
+	{"backfill cancel", "[TABLE]", "gives up reading a table, or all of them", backfill_cancel},
+	{"backfill try start", "[TABLE]", "says which tables that would be", backfill_try_start},
+	{"backfill try cancel", "[TABLE]", "says which tables that would be", backfill_try_cancel},
 	{NULL, NULL, NULL, NULL},
 };
