@@ -202,21 +202,104 @@ all_exact('resumed', 'oldest');
 	says('replay into what is there', 2, qr/it has a checkpoint already/, 'replay', '--sink', 'file', '--from', 1, '--into', "$d->{dir}/copy.ndjson");
 }
 
+# A sink has reached the end of the feed and its fill is over.
+sub filled
+{
+	my ($name, $what) = @_;
+	poll("$what to end", sub {
+		my $text = `psql -X -At -h @{[ $search->host ]} -p @{[ $search->port ]} -d postgres -c "SELECT phase FROM walrank_out.checkpoint WHERE sink_id = '$name'"`;
+		my $sink = sink($name);
+		$sink->{type} eq 'postgres' ? $text eq "0\n" && $sink->{state} eq 'streaming' : slurp("$d->{dir}/$name.ndjson.ckpt") =~ /^phase=whole$/m;
+	}, 30);
+	return;
+}
+
+# ---- filled -------------------------------------------------------------------------------------------------------
+{
+	there('CREATE VIEW best AS SELECT * FROM walrank_out.score_item WHERE score > 0; CREATE ROLE reader; GRANT SELECT ON walrank_out.score_item TO reader');
+	write_begin(150);
+	says('fill --dry-run', 0, qr/would be given everything/, '--dry-run', 'sink', 'fill', 'table');
+	says('fill of a table with rows, while writers write', 0, qr/sink "table" is filled/, 'sink', 'fill', 'table');
+	filled('table', 'the fill of the table');
+	write_end();
+	is(there($shown), sql($expected), 'the table is exact');
+	is(there('SELECT count(*) FROM best'), there('SELECT count(*) FROM walrank_out.score_item WHERE score > 0'), 'its view looks at the new rows');
+	is(there(q{SELECT has_table_privilege('reader', 'walrank_out.score_item', 'SELECT')}), 't', 'its grants are kept');
+	is(there(q{SELECT count(*) FROM pg_class WHERE relname LIKE 'fill%' AND relnamespace = 'walrank_out'::regnamespace}), 0, 'nothing is left beside it');
+	says('verify after a fill', 0, qr/sink "table": \d+ compared .* 0 different/, 'sink', 'verify', 'table');
+	all_exact('filled', 'oldest');
+}
+{
+	# emptied by somebody: the table is gone, the checkpoint says otherwise
+	says('pause', 0, qr/paused/, 'sink', 'pause', 'table');
+	there('DROP TABLE walrank_out.score_item CASCADE');
+	write_begin(60);
+	says('resume', 0, qr/goes on/, 'sink', 'resume', 'table');
+	poll('the sink to stop', sub { sink('table')->{state} eq 'stopped' });
+	like(sink('table')->{note}, qr/score_item is gone.*walrank sink fill table/, 'a sink whose table is gone is refused and says how to go on');
+	says('fill of an emptied sink, while writers write', 0, qr/is filled/, 'sink', 'fill', 'table');
+	poll('the sink to go on', sub { sink('table')->{state} eq 'streaming' });
+	filled('table', 'the fill of the emptied table');
+	write_end();
+	all_exact('filled again', 'oldest');
+}
+{
+	# a new sink that begins with all there is
+	configure($section . file_section('oldest', 'flush_rows = 7') . file_section('told') . file_section('current', 'start = current'));
+	write_begin(60);
+	says('a sink that begins with the current state', 0, qr/sink current added/, 'reload');
+	write_end();
+	filled('current', 'its fill');
+	all_exact('begun with the current state', 'current');
+}
+
+# ---- replayed into a schema, and while stopped ----------------------------------------------------------------------
+{
+	my $lsn = (grep { defined } map { /"lsn":"([^"]+)"/ ? $1 : undef } split /\n/, slurp($d->{ndjson}))[-20];
+
+	says('replay into a new schema', 0, qr/units 1 to \d+ are in "again"/, 'replay', '--sink', 'table', '--from', 1, '--into', 'again');
+	is(there('SELECT id, score FROM again.score_item ORDER BY id'), sql($expected), 'gives the same final state');
+	is(there($shown), sql($expected), 'and leaves the sink alone');
+	says('replay into the schema of the sink', 2, qr/"walrank_out" is not the name of a schema to write to/, 'replay', '--sink', 'table', '--from', 1, '--into', 'walrank_out');
+	says('replay into what is there', 2, qr/it has a checkpoint already/, 'replay', '--sink', 'table', '--from', 1, '--into', 'again');
+	is($d->stop, 0, 'stopped');
+	my $before = slurp($d->{ndjson});
+	says("replay of $_ from an LSN while stopped", 0, qr/stands before unit \d+/, 'replay', '--sink', $_, '--from', $lsn) for qw(file table);
+	cmp_ok(length slurp($d->{ndjson}), '<', length $before, 'the file is cut');
+	says('pause while stopped', 0, qr/sink "told" stays paused when the daemon is started/, 'sink', 'pause', 'told');
+	says('fill while stopped', 4, qr/could not reach walrankd/, 'sink', 'fill', 'table');
+	says('add while stopped, of one that is there', 2, qr/has a checkpoint already/, 'sink', 'add', 'oldest');
+	$d->start;
+	$d->ready;
+	is(sink('told')->{state}, 'paused', 'one that was paused while stopped stays so');
+	says('resume of all', 2, qr/sink "told" goes on/s, 'resume');
+	$d->catch_up;
+	is(slurp($d->{ndjson}), $before, 'the file has the same bytes again');
+	all_exact('replayed while stopped', 'oldest');
+}
+
 # ---- verified ------------------------------------------------------------------------------------------------------
 says('verify of a file', 0, qr/sink "file": \d+ compared .* 0 different/, 'sink', 'verify', 'file');
-says('verify while stopped', 0, qr/0 different/, do { $d->stop; 'sink' }, 'verify', 'oldest');
+says('verify of a table', 0, qr/sink "table": \d+ compared .* 0 different/, 'sink', 'verify', 'table');
+there('UPDATE walrank_out.score_item SET score = score + 0.001 WHERE id = 7');
+says('verify finds a row changed by hand', 3, qr/ 1 different: table "score_item" has \(7,.* instead of \(7,/, 'sink', 'verify', 'table');
+is(decode_json(says('verify --json', 3, qr/^\{/, '--json', 'sink', 'verify', 'table'))->{different}, 1, 'is JSON');
+says('a fill cures it', 0, qr/is filled/, 'sink', 'fill', 'table');
+sql('UPDATE item SET v = v + 1 WHERE id = 1');
+$d->catch_up;
+filled('table', 'the fill');
+says('and verify finds nothing more', 0, qr/ 0 different/, 'sink', 'verify', 'table');
+is($d->stop, 0, 'stopped');
+says('verify while stopped', 0, qr/0 different/, 'sink', 'verify', $_) for qw(oldest table);
 {
-	my $text = slurp($d->{ndjson});
+	my $text = content('oldest');
 	my $place = length($text) / 2;
 	$place++ while substr($text, $place, 1) !~ /[0-8]/;
 	my $bad = $text;
 	substr($bad, $place, 1) = substr($bad, $place, 1) + 1;
-	spew($d->{ndjson}, $bad);
-	says('verify finds a byte changed by hand', 3, qr/[1-9]\d* different/, 'sink', 'verify', 'file');
-	spew($d->{ndjson}, $text);
-	says('and nothing when it is put back', 0, qr/ 0 different/, 'sink', 'verify', 'file');
+	spew("$d->{dir}/oldest.ndjson", $bad);
+	says('verify finds a byte changed by hand', 3, qr/[1-9]\d* different/, 'sink', 'verify', 'oldest');
+	spew("$d->{dir}/oldest.ndjson", $text);
+	says('and nothing when it is put back', 0, qr/ 0 different/, 'sink', 'verify', 'oldest');
 }
-$d->start;
-$d->ready;
-is($d->stop, 0, 'stopped');
 done_testing();
