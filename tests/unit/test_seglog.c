@@ -767,6 +767,46 @@ full_disk_loses_nothing_and_writing_resumes_whichever_call_meets_it(void **state
 }
 
 static void
+the_quota_counts_what_waits_in_memory_and_is_refused_whole(void **state)
+{
+	SegSettings with = settings(500, true);
+	SegLog *log;
+	SegInfo *list;
+	uint64_t seq = 1;
+	uint64_t before = 0;
+	Error err;
+	int n;
+
+	assert_true(seglog_create(disk_dir, &with, &log, &err));
+	seglog_set_quota(log, 3000);
+	while (append(log, seq, &err))
+		seq++;
+	assert_int_equal(err.class, ERR_SPACE);
+	assert_non_null(strstr(err.message, "the test log's quota of 3000 bytes is used up"));
+	assert_true(seglog_full(log));
+	assert_true(seglog_flush(log, &err));
+	assert_in_range(seglog_bytes(log), 2800, 3000);
+	n = seglog_list(log, &list);
+	assert_int_equal(n, seglog_segments(log));
+	for (int i = 0; i < n; i++)
+	{
+		assert_true(i == 0 ? list[i].before.seq == 0 : list[i].before.seq > before);
+		before = list[i].before.seq;
+	}
+	free(list);
+
+	/* room made by a cut, or by another quota, is used, and not a group is missing */
+	assert_true(seglog_sync(log, &err));
+	assert_true(seglog_trim(log, (SegPosition){seq / 2, 0}, &err));
+	append_range(log, seq, seq + 3);
+	assert_false(seglog_full(log));
+	seglog_set_quota(log, 0);
+	append_range(log, seq + 4, seq + 200);
+	check_log(log, seglog_first(log).seq, seq + 200);
+	seglog_close(log);
+}
+
+static void
 revoked_group_leaves_no_trace(void **state)
 {
 	SegLog *log = create(300, true);
@@ -1066,6 +1106,7 @@ main(void)
 		TEST(new_segment_is_durable_only_with_its_directory_entry),
 		TEST(failed_sync_poisons_and_is_never_tried_again),
 		TEST(full_disk_loses_nothing_and_writing_resumes_whichever_call_meets_it),
+		TEST(the_quota_counts_what_waits_in_memory_and_is_refused_whole),
 		TEST(revoked_group_leaves_no_trace),
 		TEST(truncated_and_appended_again_gives_the_same_bytes),
 		TEST(garbage_behind_the_cut_does_not_matter_and_damage_before_it_does),
