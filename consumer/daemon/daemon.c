@@ -180,22 +180,23 @@ start_sinks(Daemon *daemon, Error *err)
 
 /*
  * A start that a check of the source refuses writes nothing anywhere, so the first answer comes before
- * any sink is opened.  A server that is away refuses nothing: then the sinks go on with what there is.
+ * any sink is opened.  A server that is away refuses nothing: then the sinks go on with what there is.  One
+ * that cannot tell yet (the slot is another daemon's at the moment) may still refuse.
  */
 static bool
 await_source(Daemon *daemon, Error *err)
 {
 	int64_t deadline_us = clock_monotonic_us() + FIRST_ANSWER_US;
+	ReceiverStatus status = {.undecided = false};
 
-	while (clock_monotonic_us() < deadline_us)
+	while (status.undecided || clock_monotonic_us() < deadline_us)
 	{
 		struct pollfd signalled = {.fd = daemon->signal_fd, .events = POLLIN};
-		ReceiverStatus status;
 
 		receiver_status(daemon->parts.receiver, &status);
 		if (has_failed(daemon, err))
 			return false;
-		if (status.state == RECEIVER_STREAMING || status.state == RECEIVER_WAITING ||
+		if (status.state == RECEIVER_STREAMING || (status.state == RECEIVER_WAITING && !status.undecided) ||
 			poll(&signalled, 1, FIRST_ANSWER_STEP_MS) > 0)
 			break;
 	}

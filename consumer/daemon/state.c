@@ -307,6 +307,21 @@ open_store_and_feed(State *state, const Config *config, const StreamId *stream_i
 	return true;
 }
 
+static bool
+refuse_journal(Error *err)
+{
+	char hint[sizeof(err->hint)];
+
+	snprintf(hint, sizeof(hint), "%s", err->hint);
+	if (err->class == ERR_REFUSE)
+		error_hint(
+			err,
+			"%.500s%sPut back what was exchanged or damaged, if you can. To start over: \"walrank rebuild\" "
+			"makes a new stream and fills it from the tables; sinks go along.",
+			hint, hint[0] != '\0' ? " " : "");
+	return error_wrap(err, "journal");
+}
+
 bool
 state_open(State *state, const Config *config, Error *err)
 {
@@ -319,9 +334,7 @@ state_open(State *state, const Config *config, Error *err)
 		return error_set(err, ERR_CONFIG, "source.slot is \"%s\", but \"%s\" belongs to slot \"%s\"",
 						 config->source.slot, config->state.directory, identity.slot);
 	if (!journal_open(state->journal_dirfd, &settings, &state->journal, err))
-		return error_wrap(err, "journal");
-	if (!stream_id_equal(&journal_identity(state->journal)->stream_id, &identity.stream_id))
-		return error_set(err, ERR_REFUSE, "the journal's segments are of another stream than its identity");
+		return refuse_journal(err);
 	return open_store_and_feed(state, config, &identity.stream_id, err);
 }
 

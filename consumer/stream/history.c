@@ -319,6 +319,18 @@ check_xid(const JournalHead *head, const SourceXid *xid, Error *err)
 	return error_set(err, ERR_REFUSE, "rule C6: unknown state of transaction %" PRIu64, head->xid);
 }
 
+/* Ours of a moment ago, or a second daemon's: whoever comes later must not take the owner epoch from it. */
+static bool
+check_free(const JournalIdentity *ours, const SourceSlot *slot, Error *err)
+{
+	if (!slot->active)
+		return true;
+	error_set(err, ERR_RETRY, "rule C2: slot \"%s\" is in use by another connection", ours->slot);
+	return error_hint(
+		err, "If it is our own that broke, the server notices within wal_sender_timeout. Else another "
+			 "daemon works with a copy of this state directory.");
+}
+
 /* ---- all of them ------------------------------------------------------------------------------ */
 
 /* C4 before the right side of C3: it knows why the server's WAL ends too early. */
@@ -332,7 +344,8 @@ history_check(const History *history, Error *err)
 		   check_slot(ours, history->server, history->slot, err) &&
 		   check_control(ours, history->control, err) && check_confirmed(ours, history->slot, h, err) &&
 		   check_timeline(history, err) && check_flushed(history->server, h, err) &&
-		   check_beat(history->head, history->control, err) && check_xid(history->head, &history->xid, err);
+		   check_beat(history->head, history->control, err) && check_xid(history->head, &history->xid, err) &&
+		   check_free(ours, history->slot, err);
 }
 
 /* ---- creation, adoption, skipping ------------------------------------------------------------- */

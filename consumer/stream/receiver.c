@@ -319,6 +319,7 @@ begin_streaming(Receiver *receiver)
 	receiver->window_messages = 0;
 	receiver->fast = false;
 	receiver->next.state = RECEIVER_STREAMING;
+	receiver->next.undecided = false;
 	receiver->next.identity = session->identity;
 	receiver->next.connects++;
 	receiver->next.error[0] = '\0';
@@ -383,6 +384,7 @@ receiver_run(Receiver *receiver, Error *err)
 		if (run_session(receiver, &streamed, err))
 			break;
 		receiver->next.state = RECEIVER_WAITING;
+		receiver->next.undecided = !streamed && receiver->session.undecided;
 		snprintf(receiver->next.error, sizeof(receiver->next.error), "%s", err->message);
 		publish(receiver);
 		if (atomic_load(&receiver->stop) && err->class == ERR_RETRY)

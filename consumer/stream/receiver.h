@@ -25,6 +25,7 @@ typedef enum
 typedef struct ReceiverStatus
 {
 	ReceiverState state;
+	bool undecided; /* waiting until the server can tell whether histories fit: nothing may be written */
 	SourceIdentity identity; /* of the last connection */
 	Lsn received;			 /* end of the last transaction or keepalive */
 	Lsn acknowledged;

@@ -169,8 +169,13 @@ read_and_check(const SessionContext *context, Session *session, PGconn *sql, con
 	if (timeline != 0 && server->timeline > timeline &&
 		!source_timeline(session->conn, server, timeline, &history.timeline, err))
 		return false;
-	return source_xid(sql, head->xid, &history.xid, err) && check_history(&history, sql, control, err) &&
-		   publications_check(sql, context->settings, err);
+	if (!source_xid(sql, head->xid, &history.xid, err))
+		return false;
+	session->undecided = true;
+	if (!check_history(&history, sql, control, err))
+		return false;
+	session->undecided = false;
+	return publications_check(sql, context->settings, err);
 }
 
 /* Somebody may have moved the slot between the check and the start. */

@@ -20,7 +20,8 @@ typedef struct Session
 	PGconn *conn; /* in COPY BOTH mode */
 	SourceIdentity identity;
 	SourceSlot slot;
-	Lsn start; /* H */
+	Lsn start;		/* H */
+	bool undecided; /* the attempt failed because C1 to C6 cannot be told yet */
 } Session;
 
 typedef struct SessionContext

@@ -202,6 +202,16 @@ a_standbys_copy_of_the_slot_waits_for_its_promotion(void **state)
 	waits(&world, "rule C2: slot \"walrank\" is a standby's copy");
 }
 
+static void
+a_slot_in_use_is_waited_for_unless_histories_differ(void **state)
+{
+	WORLD;
+	world.slot.active = true;
+	waits(&world, "rule C2: slot \"walrank\" is in use");
+	world.slot.confirmed_flush = H + 1;
+	refused(&world, "rule C3:");
+}
+
 /* ---- C3 --------------------------------------------------------------------------------------- */
 
 static void
@@ -566,6 +576,7 @@ main(void)
 		cmocka_unit_test(a_lost_slot_is_c2_whichever_column_says_so),
 		cmocka_unit_test(an_unreserved_slot_still_has_its_wal),
 		cmocka_unit_test(a_standbys_copy_of_the_slot_waits_for_its_promotion),
+		cmocka_unit_test(a_slot_in_use_is_waited_for_unless_histories_differ),
 		cmocka_unit_test(a_slot_confirmed_beyond_the_journal_is_c3),
 		cmocka_unit_test(a_server_whose_wal_ends_before_the_journal_is_c3),
 		cmocka_unit_test(the_slot_is_compared_again_after_the_start),

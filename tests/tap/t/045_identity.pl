@@ -3,8 +3,7 @@
 use strict;
 use warnings;
 use Walrank;
-use Digest::MD5 qw(md5_hex);
-use File::Find;
+use Walrank::Untouched;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -33,31 +32,10 @@ sub same
 	return;
 }
 
-# Whatever would show that something was written: journal, feed and items by content, both sinks, the control row.
-# Only that the store was opened may show.
-sub everything
-{
-	my ($node, $db) = @_;
-	my @files;
-	find({ no_chdir => 1, wanted => sub { push @files, $_ if -f && !m{/(lock|lock\.mdb|mark)$} } }, $d->{state});
-	my @tables = split /\n/, $search->safe_psql('postgres', q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'walrank_out'::regnamespace AND relkind = 'r' ORDER BY relname});
-	return {
-		(map { s/^\Q$d->{state}\E//r => md5_hex(slurp($_)) } @files),
-		'the file sink' => md5_hex(slurp($d->{ndjson})),
-		(map { $_ => $search->safe_psql('postgres', "SELECT md5(string_agg(j::text, ',' ORDER BY j::text)) FROM (SELECT to_jsonb(t) AS j FROM $_ t) x") } @tables),
-		'walrank.control' => $node->safe_psql($db, 'SELECT * FROM walrank.control'),
-	};
-}
-
-sub refused
+sub check_refused
 {
 	my ($rule, $what, $when, $node, $db) = @_;
-	my $before = everything($node // $source, $db // 'postgres');
-	my ($code, $log) = $d->fails;
-	is($code, 1, "$when: the daemon stops");
-	like($log, qr/rule $rule: $what/, "$when: the message names rule $rule");
-	like($log, qr/HINT: .*\w/, "$when: there is a hint");
-	is_deeply(everything($node // $source, $db // 'postgres'), $before, "$when: nothing was written");
+	refused($d, $rule, $what, $when, search => $search, node => $node, db => $db);
 	return;
 }
 
@@ -85,9 +63,9 @@ $source->safe_psql('postgres', 'CREATE DATABASE second');
 twin($source, 'second');
 my $port = $source->port;
 spew($d->{conf}, $conf =~ s/port=$port dbname=postgres user/"port=" . $other->port . " dbname=postgres user"/er);
-refused('C1', "the server's system identifier is \\d+", 'another server', $other);
+check_refused('C1', "the server's system identifier is \\d+", 'another server', $other);
 spew($d->{conf}, $conf =~ s/dbname=postgres user/dbname=second user/r);
-refused('C1', 'database "second" has OID \d+', 'another database', $source, 'second');
+check_refused('C1', 'database "second" has OID \d+', 'another database', $source, 'second');
 spew($d->{conf}, $conf);
 $other->stop('immediate');
 work();
@@ -105,7 +83,7 @@ same('a day later');
 $d->stop;
 rename $d->{state}, "$d->{state}.today" or die;
 rename "$d->{state}.yesterday", $d->{state} or die;
-refused('C3', 'slot "walrank" is confirmed up to \S+, the journal ends at', 'a state directory of yesterday');
+check_refused('C3', 'slot "walrank" is confirmed up to \S+, the journal ends at', 'a state directory of yesterday');
 rename $d->{state}, "$d->{state}.yesterday" or die;
 rename "$d->{state}.today", $d->{state} or die;
 $d->start;
@@ -143,27 +121,27 @@ sub anew { $source->safe_psql('postgres', q{SELECT pg_create_logical_replication
 keep();
 drop();
 anew();
-refused('C3', 'slot "walrank" is confirmed up to', 'the slot made anew at once');
+check_refused('C3', 'slot "walrank" is confirmed up to', 'the slot made anew at once');
 put_back('the slot as it was');
 
 drop();
-refused('C2', 'replication slot "walrank" does not exist', 'no slot');
+check_refused('C2', 'replication slot "walrank" does not exist', 'no slot');
 work();
 anew();
-refused('C3', 'slot "walrank" is confirmed up to', 'the slot made anew, changes lost');
+check_refused('C3', 'slot "walrank" is confirmed up to', 'the slot made anew, changes lost');
 put_back('the slot as it was, no change lost');
 
 work();
 $source->safe_psql('postgres', q{SELECT pg_replication_slot_advance('walrank', pg_current_wal_lsn())});
-refused('C3', 'slot "walrank" is confirmed up to', 'the slot advanced by somebody else');
+check_refused('C3', 'slot "walrank" is confirmed up to', 'the slot advanced by somebody else');
 put_back('the slot where it was');
 
 drop();
 $source->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('walrank', 'pgoutput')});
-refused('C1', 'slot "walrank" uses plugin "pgoutput"', 'a slot of another plugin');
+check_refused('C1', 'slot "walrank" uses plugin "pgoutput"', 'a slot of another plugin');
 drop();
 $source->safe_psql('second', q{SELECT pg_create_logical_replication_slot('walrank', 'walrank')});
-refused('C1', 'slot "walrank" belongs to database "second"', 'a slot of another database');
+check_refused('C1', 'slot "walrank" belongs to database "second"', 'a slot of another database');
 put_back('our own slot');
 
 # the daemon stays while the server is away, and refuses what comes back
@@ -177,7 +155,7 @@ $source->start;
 poll('walrankd to refuse', sub { $d->ended }, 60);
 is($d->{ended}, 1, 'a server that comes back without the slot: the daemon stops');
 like(slurp($d->{log}) =~ s/.*\n(?=(?:[^\n]*\n){4}\z)//sr, qr/rule C2: replication slot "walrank" does not exist/, 'and says so');
-refused('C2', 'replication slot "walrank" does not exist', 'and again');
+check_refused('C2', 'replication slot "walrank" does not exist', 'and again');
 
 # WAL that the slot needs is removed
 $source->safe_psql('postgres', q{SELECT pg_copy_logical_replication_slot('kept', 'walrank')});
@@ -191,5 +169,5 @@ for (1 .. 4)
 }
 $source->safe_psql('postgres', 'CHECKPOINT');
 is($source->safe_psql('postgres', q{SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'walrank'}), 'lost', 'the slot is lost');
-refused('C2', 'slot "walrank" is lost', 'a lost slot');
+check_refused('C2', 'slot "walrank" is lost', 'a lost slot');
 done_testing();
