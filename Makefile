@@ -162,11 +162,13 @@ check: stage-files
 check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
 	@scripts/unroot tests/run full $(TESTS)
+	@[ -n "$(TESTS)" ] || tests/fault/power_cut full
 	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory fuzz-full mutants && scripts/matrix check; }
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
 	@scripts/unroot tests/run torture $(TESTS)
+	@[ -n "$(TESTS)" ] || tests/fault/power_cut torture
 
 # Every rule broken on purpose, one at a time: the tests have to notice.  MUTANTS names some of tests/mutants.
 .PHONY: mutants

@@ -10,6 +10,10 @@
  *	WALRANK_FAULT_LOG=FILE               appends "kind file number" for each call, "fired .." for the one that failed
  *	WALRANK_FAULT=kind:file:number:mode  that call fails
  *
+ *	WALRANK_FAULT_BOOT_ID=FILE           what the daemon reads as the machine's boot id: another one after a power cut
+ *
+ *	WALRANK_FAULT_LIE=1                  every sync says that it is done and does nothing
+ *
  * Modes: EIO, ENOSPC, EINTR; short (half of it is read or written, and that is said); torn (half is
  * written, then the process is gone); before, after (gone before or after the call).
  */
@@ -26,6 +30,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define NAMES_MAX 256
 #define EXIT_GONE 99
 
@@ -51,6 +56,8 @@ static int nnames;
 static char directory[PATH_MAX];
 static size_t directory_len;
 static int log_fd = -1;
+static const char *boot_id;
+static bool lying;
 static struct
 {
 	char name[200];
@@ -106,6 +113,8 @@ read_environment(void)
 	char file[160];
 	char mode[16];
 
+	boot_id = getenv("WALRANK_FAULT_BOOT_ID");
+	lying = getenv("WALRANK_FAULT_LIE") != NULL;
 	if (dir == NULL || realpath(dir, directory) == NULL)
 		return;
 	directory_len = strlen(directory);
@@ -289,6 +298,8 @@ open(const char *name, int flags, ...)
 	va_start(args, flags);
 	mode = (flags & O_CREAT) ? va_arg(args, mode_t) : 0;
 	va_end(args);
+	if (boot_id != NULL && strcmp(name, BOOT_ID) == 0)
+		name = boot_id;
 	CALL(int, judge_at((flags & O_CREAT) ? "create" : "open", AT_FDCWD, name), -1,
 		 REAL(open)(name, flags, mode));
 }
@@ -329,13 +340,13 @@ writev(int fd, const struct iovec *pieces, int npieces)
 int
 fdatasync(int fd)
 {
-	CALL(int, judge_fd("fdatasync", fd), -1, REAL(fdatasync)(fd));
+	CALL(int, judge_fd("fdatasync", fd), -1, lying ? 0 : REAL(fdatasync)(fd));
 }
 
 int
 fsync(int fd)
 {
-	CALL(int, judge_fd("fsync", fd), -1, REAL(fsync)(fd));
+	CALL(int, judge_fd("fsync", fd), -1, lying ? 0 : REAL(fsync)(fd));
 }
 
 int

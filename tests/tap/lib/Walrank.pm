@@ -105,7 +105,7 @@ sub daemon_new
 {
 	my ($node, %o) = @_;
 	my $self = bless {}, 'Walrank::Daemon';
-	my $dir = PostgreSQL::Test::Utils::tempdir($o{name} // 'walrankd');
+	my $dir = $o{dir} // PostgreSQL::Test::Utils::tempdir($o{name} // 'walrankd');
 
 	chmod 0700, $dir;
 	$self->{dir} = $dir;

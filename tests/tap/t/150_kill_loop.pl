@@ -28,7 +28,7 @@ my $source = source('source', conf => $conf . "max_wal_size = 4GB\n");
 my $search = source('search', conf => "deadlock_timeout = 100ms\n");
 workload($source, $writers);
 my $d = daemon_new($source, postgres => $search,
-	conf => "[store]\ncommit_time = 150ms\nsnapshot_interval = 5s\n[feed]\nretain = 0s\nsegment_size = 4MB\n[journal]\nsegment_size = 4MB\n");
+	conf => "status_interval = 100ms\n[store]\ncommit_time = 150ms\nsnapshot_interval = 5s\n[feed]\nretain = 0s\nsegment_size = 4MB\n[journal]\nsegment_size = 4MB\n");
 $d->init;
 Fault::watch($source);
 $d->create;

@@ -138,7 +138,7 @@ sub run_one
 	my ($worker, $number, $fault) = @_;
 	my %run = (number => $number, db => "w$worker", made => 0, ends => [], process => 1, fault => $fault ? $fault->{spec} : undef);
 	$run{d} = daemon_new($source, name => "w$worker", dbname => $run{db}, slot => "w${worker}_$number",
-		conf => "[journal]\nsegment_size = 64kB\n[feed]\nsegment_size = 64kB\nretain = 0s\n[store]\ncommit_time = 50ms\n");
+		conf => "status_interval = 100ms\n[journal]\nsegment_size = 64kB\n[feed]\nsegment_size = 64kB\nretain = 0s\n[store]\ncommit_time = 50ms\n");
 	my $d = $run{d};
 	$d->{program} = fault_tool('walrankd');
 	$run{first} = $source->safe_psql($run{db}, 'SELECT n FROM counter');

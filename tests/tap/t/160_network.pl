@@ -25,6 +25,7 @@ workload($source, $writers);
 
 my %proxy = (source => proxy_start($source, seed => $seed, mean => 300), sink => proxy_start($search, seed => $seed + 1, mean => 300));
 my $d = daemon_new($source,
+	conf => "status_interval = 100ms\n",
 	conninfo => "host=127.0.0.1 port=$proxy{source}{port} dbname=postgres user=walrank_daemon",
 	sinks => "[sink table]\ntype = postgres\nconninfo = host=127.0.0.1 port=$proxy{sink}{port} dbname=postgres user=" . getpwuid($<) . "\nflush_interval = 10ms\n");
 $d->init;
