@@ -240,8 +240,8 @@ check_files(Sink *sink, SinkStand *stand, bool *cut, Error *err)
 	stand->damaged = true;
 	if (size < run->offset)
 		error_set(&stand->why, ERR_REFUSE,
-				  "file \"%s/%s\" has %" PRIu64 " bytes, but its checkpoint says %" PRIu64, sink->directory,
-				  name, size, run->offset);
+				  "file \"%s/%s\" has %" PRIu64 " bytes, but its checkpoint says %" PRIu64 " (rule K1)",
+				  sink->directory, name, size, run->offset);
 	else if (quarantined < sink->last.quarantine_offset)
 		error_set(&stand->why, ERR_REFUSE,
 				  "file \"%s.quarantine\" has %" PRIu64 " bytes, but its checkpoint says %" PRIu64,
@@ -250,7 +250,7 @@ check_files(Sink *sink, SinkStand *stand, bool *cut, Error *err)
 		return false;
 	else if (hash != run->tail_hash)
 		error_set(&stand->why, ERR_REFUSE,
-				  "file \"%s/%s\" was changed before byte %" PRIu64 ", where its checkpoint is",
+				  "file \"%s/%s\" was changed before byte %" PRIu64 ", where its checkpoint is (rule K1)",
 				  sink->directory, name, run->offset);
 	else
 		stand->damaged = false;
