@@ -2,8 +2,8 @@
  * recovery.c -- opening a log that may have been cut short by a kill, a power cut or a full disk.
  *
  * A log that was told to promise something (the journal) is read from the last segment in which some record says that
- * all segments before it were durable.  Its tail may be torn: bad bytes with nothing valid after them in the same
- * file, or a whole file that is missing its end while no later record claims it was synced.  That tail was never
+ * all segments before it were durable.  Its tail may be torn: bad bytes that no record after them in the same file
+ * says were durable (what is not synced gets through in any order), or a whole file that is missing its end while no later record claims it was synced.  That tail was never
  * promised to anybody, so it is cut.  Any other bad byte is damage: nothing is touched, the place is named.
  *
  * A derived log (the feed) is cut at a position its owner names, and only what it keeps is read.
@@ -187,7 +187,7 @@ refuse_at(const Recovery *recovery, Error *err, uint32_t number, uint64_t offset
 					  "Check the disk. Keep a copy of the state directory before anything else is tried.");
 }
 
-/* Bad bytes with something intact behind them in the same file were not torn off. */
+/* Bad bytes that a record behind them knows to have been durable were not torn off. */
 static bool
 check_torn(Recovery *recovery, Found *found, const StreamId *stream_id, uint64_t bad_offset, Error *err)
 {
@@ -196,9 +196,10 @@ check_torn(Recovery *recovery, Found *found, const StreamId *stream_id, uint64_t
 
 	if (found->fd < 0 && !found_open(recovery, found, false, err))
 		return false;
-	if (!segment_find_valid(found->fd, recovery->magic, seed, bad_offset + 1, found->bytes, &intact, err))
+	if (!segment_find_claim(found->fd, recovery->magic, seed, bad_offset, found->bytes, &intact, err))
 		return error_wrap(err, "%s segment %010u", recovery->what, found->number);
-	return !intact || refuse_at(recovery, err, found->number, bad_offset, "a valid record follows a bad one");
+	return !intact || refuse_at(recovery, err, found->number, bad_offset,
+								"a bad record stands where all was durable once");
 }
 
 /* Segments that are not walked have at least a good header each, in order. */

@@ -175,6 +175,7 @@ seglog_resume(SegLog *log, SegPosition last)
 	log->sealed = false;
 	log->last = log->flushed = log->durable = log->before = last;
 	log->durable_number = active(log)->number;
+	log->durable_bytes = active(log)->bytes;
 	count_older(log);
 }
 
@@ -343,6 +344,7 @@ seglog_begin(SegLog *log, SegPosition at, Error *err)
 		return false;
 	pthread_mutex_lock(&log->lock);
 	log->sealed = !log->settings.derived && log->durable_number >= log->number;
+	log->claim = log->sealed && log->durable_number == log->number ? log->durable_bytes : 0;
 	if (log->poisoned)
 	{
 		*err = log->poison;
@@ -364,6 +366,8 @@ seal_record(SegLog *log, bool last)
 	uint8_t flags = (log->index == 1 ? SEGMENT_FIRST : 0) | (last ? SEGMENT_LAST : 0) |
 					(log->sealed ? SEGMENT_SEALED : 0);
 
+	if (log->claim > 0)
+		segment_record_claim(log->buffer.data + log->record, log->file_bytes + log->record, log->claim);
 	segment_record_seal(log->buffer.data + log->record, log->buffer.len - log->record - SEGMENT_RECORD_BYTES,
 						flags, log->seed, log->file_bytes + log->record);
 	log->record_open = false;
@@ -484,6 +488,7 @@ seglog_sync(SegLog *log, Error *err)
 {
 	SegPosition target;
 	uint64_t tag;
+	uint64_t bytes;
 	uint32_t number;
 	bool names;
 	bool ok = true;
@@ -494,6 +499,7 @@ seglog_sync(SegLog *log, Error *err)
 	target = log->flushed;
 	tag = log->flushed_tag;
 	number = active(log)->number;
+	bytes = active(log)->bytes;
 	names = number > log->durable_number;
 	if (log->poisoned || (!names && seg_compare(target, log->durable) <= 0))
 	{
@@ -520,6 +526,7 @@ seglog_sync(SegLog *log, Error *err)
 	log->durable = target;
 	log->durable_tag = tag;
 	log->durable_number = number;
+	log->durable_bytes = bytes;
 	close_older(log, number);
 	pthread_cond_broadcast(&log->moved);
 	pthread_mutex_unlock(&log->lock);

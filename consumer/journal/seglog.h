@@ -9,8 +9,9 @@
  *
  * Record: 32-byte header { masked crc32c over the rest of the header and the payload and (generation,
  * segment number, offset); length; type; flags FIRST|LAST; magic; seq; part }, payload, no padding.
- * An all-zero header is never valid.  A bad record with nothing valid after it is a torn tail: cut.
- * A bad record with a valid one after it is corruption: ERR_REFUSE naming segment and offset.
+ * An all-zero header is never valid.  Each record says how far the log was durable when it was made: a bad
+ * record below that is corruption, ERR_REFUSE naming segment and offset; beyond that it is a torn tail: cut,
+ * with what stands behind it, as what was not synced may have reached the disk in any order.
  */
 #ifndef WALRANK_SEGLOG_H
 #define WALRANK_SEGLOG_H

@@ -39,6 +39,7 @@ struct SegLog
 	int fd;				 /* of the active segment */
 	uint32_t number;	 /* of the active segment */
 	bool sealed;		 /* earlier segments are durable: records say so */
+	uint64_t claim;		 /* .. and that this one is up to here; 0: they do not say */
 	bool group_open;
 	SegPosition group;
 	uint32_t index;		  /* of the next record in the group */
@@ -65,6 +66,7 @@ struct SegLog
 	uint64_t flushed_tag;
 	uint64_t durable_tag;
 	uint64_t tag_before;
+	uint64_t durable_bytes;	 /* of the segment named next */
 	uint32_t durable_number; /* newest segment whose name is durable; all before it are durable whole */
 	uint64_t wakes;
 	bool poisoned;

@@ -214,12 +214,36 @@ segment_record_seal(uint8_t *record, size_t payload, uint8_t flags, uint32_t see
 	put32(record, masked(crc32c(offset_seed(seed, offset), record + 4, SEGMENT_RECORD_BYTES - 4 + payload)));
 }
 
+#define CLAIM_BYTES 64
+#define CLAIM_MAX UINT64_C(0xffff)
+
+void
+segment_record_claim(uint8_t *record, uint64_t offset, uint64_t durable)
+{
+	uint64_t units = (offset - durable + CLAIM_BYTES - 1) / CLAIM_BYTES + 1;
+	uint16_t claim = units <= CLAIM_MAX ? (uint16_t) units : 0;
+
+	memcpy(record + 10, &claim, sizeof(claim));
+}
+
+/* Up to where a record says that the file was durable; 0: nowhere. */
+static uint64_t
+record_claim(const uint8_t *record, uint64_t offset)
+{
+	uint16_t claim;
+	uint64_t back;
+
+	memcpy(&claim, record + 10, sizeof(claim));
+	back = (uint64_t) (claim - 1) * CLAIM_BYTES;
+	return claim != 0 && back < offset ? offset - back : 0;
+}
+
 /* Could this be a header, with `room` bytes from its start to the end? */
 static bool
 record_plausible(const uint8_t *record, uint32_t magic, uint64_t room)
 {
-	return get32(record + 12) == magic && record[8] != 0 && record[10] == 0 && record[11] == 0 &&
-		   get32(record + 4) <= SEGMENT_PAYLOAD_BYTES_MAX && get32(record + 4) + UINT64_C(32) <= room;
+	return get32(record + 12) == magic && record[8] != 0 && get32(record + 4) <= SEGMENT_PAYLOAD_BYTES_MAX &&
+		   get32(record + 4) + UINT64_C(32) <= room;
 }
 
 void
@@ -362,9 +386,9 @@ record_intact(int fd, uint32_t seed, uint64_t offset, const uint8_t *header, boo
  * Every offset is tried, as lengths before it cannot be believed.  Bytes made to look like headers could make this
  * quadratic: after `budget` bytes of payload it gives up and says found, which is the side that stops and asks.
  */
-bool
-segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes, bool *found,
-				   Error *err)
+static bool
+find_record(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes, const uint64_t *beyond,
+			bool *found, Error *err)
 {
 	uint64_t budget = 8 * bytes + (UINT64_C(64) << 20);
 	Buffer window = {0};
@@ -383,7 +407,8 @@ segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_
 			const uint8_t *header = window.data + i;
 
 			if (from + i + SEGMENT_RECORD_BYTES > bytes ||
-				!record_plausible(header, magic, bytes - (from + i)))
+				!record_plausible(header, magic, bytes - (from + i)) ||
+				(beyond != NULL && record_claim(header, from + i) <= *beyond))
 				continue;
 			ok = record_intact(fd, seed, from + i, header, found, err);
 			if (budget < get32(header + 4))
@@ -395,4 +420,18 @@ segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_
 	}
 	buffer_free(&window);
 	return ok;
+}
+
+bool
+segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes, bool *found,
+				   Error *err)
+{
+	return find_record(fd, magic, seed, from, bytes, NULL, found, err);
+}
+
+bool
+segment_find_claim(int fd, uint32_t magic, uint32_t seed, uint64_t bad, uint64_t bytes, bool *found,
+				   Error *err)
+{
+	return find_record(fd, magic, seed, bad + 1, bytes, &bad, found, err);
 }

@@ -16,7 +16,7 @@
  *	 4	4  length of the payload
  *	 8	1  type, never 0; 255 = preamble, the first record of every segment
  *	 9	1  flags
- *	10	2  zero
+ *	10	2  0, or 1 + how far before this record the file was durable when it was made, in units of 64 bytes, rounded up
  *	12	4  magic
  *	16	8  seq
  *	24	4  part
@@ -78,6 +78,9 @@ extern void segment_record_begin(uint8_t *record, uint32_t magic, uint8_t type, 
 extern void segment_record_seal(uint8_t *record, size_t payload, uint8_t flags, uint32_t seed,
 								uint64_t offset);
 
+/* Before it is sealed: the file was durable up to `durable`. A record whose claim is too far back makes none. */
+extern void segment_record_claim(uint8_t *record, uint64_t offset, uint64_t durable);
+
 /* Walks the records of one segment through a window. */
 typedef struct SegmentCursor
 {
@@ -116,7 +119,13 @@ extern void segment_cursor_init(SegmentCursor *cursor, int fd, uint32_t magic, c
 								uint64_t limit);
 extern void segment_cursor_free(SegmentCursor *cursor);
 extern SegmentResult segment_next(SegmentCursor *cursor, SegmentRecord *record, Error *err);
-/* *found: at or after `from` some record is intact, so what stands before it was not torn off but damaged. */
+/*
+ * What is not synced reaches the disk in any order, so an intact record alone says nothing of what stands before it.
+ * *found: some record after `bad` is intact and claims that the file was durable beyond `bad`, which is damage, then.
+ */
+extern bool segment_find_claim(int fd, uint32_t magic, uint32_t seed, uint64_t bad, uint64_t bytes,
+							   bool *found, Error *err);
+/* *found: at or after `from` some record is intact. */
 extern bool segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes,
 							   bool *found, Error *err);
 

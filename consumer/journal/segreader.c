@@ -251,8 +251,8 @@ newest_measure(SegReader *reader, Error *err)
 			reader->newest_bytes = reader->cursor.offset;
 	if (at == SEGMENT_FAILED)
 		return false;
-	if (at == SEGMENT_BAD && !segment_find_valid(reader->cursor.fd, reader->magic, reader->cursor.seed,
-												 reader->cursor.offset + 1, bytes, &intact, err))
+	if (at == SEGMENT_BAD && !segment_find_claim(reader->cursor.fd, reader->magic, reader->cursor.seed,
+												 reader->cursor.offset, bytes, &intact, err))
 		return false;
 	reader->newest_damaged = intact;
 	fs_close(reader->cursor.fd);
