@@ -446,7 +446,7 @@ snapshot_barrier(void *arg, uint64_t seq, Error *err)
 
 	if (!journal_wait_durable(thread->state->journal, seq, BARRIER_WAIT_US))
 		return error_set(err, ERR_RETRY, "the journal was not synced in time for a snapshot");
-	return feed_sync(thread->state->feed, err);
+	return state_sync_feed(thread->state, err);
 }
 
 static bool

@@ -254,6 +254,20 @@ check_engine(State *state, uint64_t last_seq, bool *announce, Error *err)
 	return engine == ENGINE_OURS || *announce || named || recovery_engine_refuse(header, err);
 }
 
+static bool
+feed_failed(State *state, const Error *err)
+{
+	if (err->class == ERR_DISK)
+		store_mark_torn(state->store);
+	return false;
+}
+
+bool
+state_sync_feed(State *state, Error *err)
+{
+	return feed_sync(state->feed, err) || feed_failed(state, err);
+}
+
 /* Of the store as the old engine left it a copy is made first: a torn store must not go back beyond the CONFIG. */
 static bool
 announce_engine(State *state, const Config *config, Error *err)
@@ -267,7 +281,7 @@ announce_engine(State *state, const Config *config, Error *err)
 	log_line(LOG_WARNING, "the scoring engine changed: every item will be scored again");
 	config_source_settings(config, &settings);
 	source_config_text(&settings, SCORER_ENGINE, rules_libm_fingerprint(), &text);
-	ok = sync_journal(state, err) && feed_sync(state->feed, err) && store_snapshot(state->store, &seq, err) &&
+	ok = sync_journal(state, err) && state_sync_feed(state, err) && store_snapshot(state->store, &seq, err) &&
 		 journal_append(state->journal, &unit, PART_DETAIL, buffer_slice(&text), false, err) &&
 		 sync_journal(state, err) && fs_replace(state->dirfd, SESSION_CONFIG_FILE, buffer_slice(&text), err);
 	buffer_free(&text);
@@ -296,7 +310,7 @@ open_store_and_feed(State *state, const Config *config, const StreamId *stream_i
 	position = store_position(state->store);
 	feed = feed_settings(state, config, stream_id);
 	if (!feed_open(state->feed_dirfd, &feed, position.seq, position.part, &state->feed, err))
-		return error_wrap(err, "feed");
+		return feed_failed(state, err) || error_wrap(err, "feed");
 	if (announce && !announce_engine(state, config, err))
 		return false;
 	journal_durable(state->journal, &durable, &lsn);
@@ -357,7 +371,7 @@ close_logs(State *state)
 bool
 state_close_clean(State *state, Error *err)
 {
-	bool ok = sync_journal(state, err) && feed_flush(state->feed, err) && feed_sync(state->feed, err) &&
+	bool ok = sync_journal(state, err) && feed_flush(state->feed, err) && state_sync_feed(state, err) &&
 			  store_commit(state->store, err);
 
 	/* the mark says clean at s: journal and feed are synced through s by now (R3) */

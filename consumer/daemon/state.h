@@ -34,6 +34,11 @@ extern bool state_make(State *state, const Config *config, const JournalIdentity
 extern bool state_open(State *state, const Config *config, Error *err);
 /* Journal and feed synced, store synced and marked clean. */
 extern bool state_close_clean(State *state, Error *err);
+/*
+ * Syncs the feed.  After a failure the feed on disk may end before the store, though the kernel still shows all of it:
+ * the store is marked torn, so that the next start takes a snapshot, which the feed was synced for.
+ */
+extern bool state_sync_feed(State *state, Error *err);
 /* Lets go of everything as a kill would. */
 extern void state_abandon(State *state);
 
