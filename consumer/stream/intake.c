@@ -288,6 +288,12 @@ intake_abandon(Intake *intake)
 	intake->held.there = intake->behind.there = intake->unflushed = false;
 }
 
+bool
+intake_open(const Intake *intake)
+{
+	return intake->unit_open;
+}
+
 /* ---- one message ---------------------------------------------------------------------------- */
 
 static uint64_t

@@ -57,6 +57,7 @@ extern bool intake_feedback(Intake *intake, int64_t now_us, Error *err);
 /* The lowest end_lsn in the sinks' checkpoints moved: see ack_sinks(). */
 extern bool intake_sinks(Intake *intake, Lsn lowest, int64_t now_us, Error *err);
 extern int64_t intake_next_us(const Intake *intake); /* when the clock has something to say */
+extern bool intake_open(const Intake *intake); /* a unit is partly in the journal: others wait to append */
 /* The unit that is open is cut, what waits for room forgotten: the server sends all of it again. */
 extern void intake_abandon(Intake *intake);
 /* The last word before the connection ends; what is whole has been synced, or as much as there was time for. */
