@@ -5,6 +5,7 @@ PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 CC        ?= gcc
 CLANG     ?= clang-14
 B         := build
+S         := $(B)/san
 
 VERSION   := 0.1.0
 OPT       ?= -O2 -g
@@ -82,9 +83,27 @@ $(B)/unit/%: tests/unit/%.c $(B)/libwalrank.a
 .PHONY: unit
 unit: $(UNIT:%=$(B)/unit/%)
 
+# ---- the simulator: tests/sim, the product's parts in a world that fails -------------------------
+
+SIM_SRC  := $(wildcard tests/sim/*.c)
+SIM_HDR  := $(wildcard tests/sim/*.h) tests/unit/wire_put.h
+SIM_INC  := -Itests/sim -Itests/unit
+
+$(B)/sim/walrank-sim: $(SIM_SRC) $(SIM_HDR) $(B)/libwalrank.a
+	@mkdir -p $(@D)
+	@echo '  CC (sim)     $@'
+	$(Q)$(CC) $(C_FLAGS) $(SIM_INC) -o $@ $(SIM_SRC) $(B)/libwalrank.a $(LIBS)
+
+$(B)/sim/walrank-sim-san: $(SIM_SRC) $(SIM_HDR) $(S)/libwalrank.a
+	@mkdir -p $(@D)
+	@echo '  CC (san)     $@'
+	$(Q)$(SAN_CC) $(SAN_FLAGS) $(SIM_INC) -fsanitize=fuzzer-no-link -o $@ $(SIM_SRC) $(S)/libwalrank.a $(LIBS)
+
+.PHONY: sim
+sim: $(B)/sim/walrank-sim
+
 # ---- sanitized build, fuzzing -------------------------------------------------------------------
 
-S        := $(B)/san
 SAN_LIB  := $(LIB_SRC:%.c=$(S)/%.o)
 SAN_CC   := $(CLANG) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SAN_FLAGS = $(filter-out $(OPT),$(C_FLAGS)) -Wno-unknown-warning-option -DSEGMENT_READ_BYTES=1024
