@@ -161,9 +161,34 @@ scorer(const StatusInput *input, const ScorerView *view, Buffer *out)
 	buffer_printf(out, "}");
 }
 
-static void
-tables(const ScorerView *view, Buffer *out)
+/* What a reading has not found is still there while it is cleared: the table is not filled yet. */
+static const char *
+table_state(const ScorerTable *table)
 {
+	if (table->state < 0 || table->state > 2)
+		return "unknown";
+	return table_states[table->clearing && table->state == 2 ? 1 : table->state];
+}
+
+static void
+table_note(const StatusInput *input, const ScorerTable *table, Buffer *out)
+{
+	BackfillFailure failure;
+
+	for (int i = 0; backfills_failure(input->parts->backfills, i, &failure); i++)
+		if (strcmp(failure.relation, table->relation) == 0)
+		{
+			text(out, "note", failure.error);
+			return;
+		}
+	text(out, "note", table->lost ? "changes may be missing" : table->clearing ? "clearing" : "");
+}
+
+static void
+tables(const StatusInput *input, const ScorerView *view, Buffer *out)
+{
+	static const char *const wishes[] = {"", "start", "cancel"};
+
 	key(out, "tables");
 	buffer_printf(out, "[");
 	for (int i = 0; i < view->ntables; i++)
@@ -173,11 +198,12 @@ tables(const ScorerView *view, Buffer *out)
 		element(out);
 		buffer_printf(out, "{");
 		text(out, "relation", table->relation);
-		text(out, "backfill",
-			 table->state >= 0 && table->state <= 2 ? table_states[table->state] : "unknown");
+		text(out, "backfill", table_state(table));
+		text(out, "asked", wishes[backfills_wish(input->parts->backfills, table->relation)]);
 		number(out, "items", table->items);
 		key(out, "lost");
 		buffer_printf(out, "%s", table->lost ? "true" : "false");
+		table_note(input, table, out);
 		buffer_printf(out, "}");
 	}
 	buffer_printf(out, "]");
@@ -186,19 +212,40 @@ tables(const ScorerView *view, Buffer *out)
 static void
 backfill(const BackfillsStatus *status, Buffer *out)
 {
+	const BackfillProgress *progress = &status->progress;
+	int64_t us = clock_monotonic_us() - progress->begun_us;
+
 	key(out, "backfill");
 	buffer_printf(out, "{");
 	key(out, "running");
 	buffer_printf(out, "%s", status->running ? "true" : "false");
 	text(out, "relation", status->relation);
-	text(out, "phase", status->progress.phase);
-	number(out, "rows", status->progress.rows);
-	number(out, "bytes", status->progress.bytes);
-	lsn(out, "point", status->progress.point);
+	text(out, "phase", progress->phase);
+	number(out, "chunk", progress->chunk);
+	number(out, "rows", progress->rows);
+	number(out, "rows_estimated", progress->estimated);
+	number(out, "rows_per_s", us > 0 ? (uint64_t) ((double) progress->rows * 1e6 / (double) us) : 0);
+	number(out, "bytes", progress->bytes);
+	lsn(out, "point", progress->point);
 	number(out, "done", status->done);
 	number(out, "failed", status->failed);
 	text(out, "error", status->error);
 	buffer_printf(out, "}");
+}
+
+void
+status_backfills(const StatusInput *input, Buffer *out)
+{
+	ScorerView *view = xcalloc(1, sizeof(*view));
+	BackfillsStatus filling;
+
+	scorer_thread_view(input->parts->scorer, view);
+	backfills_status(input->parts->backfills, &filling);
+	buffer_printf(out, "{");
+	tables(input, view, out);
+	backfill(&filling, out);
+	buffer_printf(out, "}\n");
+	free(view);
 }
 
 static void
@@ -332,7 +379,7 @@ status_document(const StatusInput *input, Buffer *out)
 	source(input, &receiver, out);
 	journal(input, out);
 	scorer(input, view, out);
-	tables(view, out);
+	tables(input, view, out);
 	backfill(&filling, out);
 	sinks(input, out);
 	red = out->len;

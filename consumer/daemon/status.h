@@ -17,5 +17,7 @@ typedef struct StatusInput
 extern void status_document(const StatusInput *input, Buffer *out);
 /* The array of its sinks alone: {"sinks":[..]}. */
 extern void status_sinks(const StatusInput *input, Buffer *out);
+/* The tables and the reading under way. */
+extern void status_backfills(const StatusInput *input, Buffer *out);
 
 #endif /* WALRANK_STATUS_H */

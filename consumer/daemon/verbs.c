@@ -214,6 +214,16 @@ backfill_try_cancel(void *context, const char *const *arguments, Buffer *answer,
 	return about_tables(context, arguments[0], backfills_cancel, true, answer, err);
 }
 
+static bool
+backfill_list(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	const Steering *steering = context;
+	const StatusInput input = {steering->parts, steering->started_us};
+
+	status_backfills(&input, answer);
+	return true;
+}
+
 const ControlVerb steering_verbs[] = {
 	{"status", "", "what the daemon is doing", status},
 	{"reload", "", "reads the configuration again: all of it or nothing", reload},
@@ -226,6 +236,7 @@ const ControlVerb steering_verbs[] = {
 	{"sink fill", "NAME", "repeats for one sink what was last emitted, beside what it holds", sink_fill},
 	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN",
 	 sink_replay_verb},
+	{"backfill list", "", "the tables that are read, and how far that is", backfill_list},
 	{"backfill start", "[TABLE]", "reads a table again, or all of them", backfill_start},
 	{"backfill cancel", "[TABLE]", "gives up reading a table, or all of them", backfill_cancel},
 	{"backfill try start", "[TABLE]", "says which tables that would be", backfill_try_start},

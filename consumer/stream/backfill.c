@@ -755,7 +755,12 @@ connect_all(Backfill *backfill, Error *err)
 
 	return source_connect_until(conninfo, SOURCE_SQL, stop, &backfill->reader, err) &&
 		   source_connect_until(conninfo, SOURCE_SQL, stop, &backfill->observer, err) &&
-		   source_connect_until(conninfo, SOURCE_REPLICATION, stop, &backfill->exporter, err);
+		   source_connect_until(conninfo, SOURCE_REPLICATION, stop, &backfill->exporter, err) &&
+		   /* who looks into pg_stat_activity sees which is which */
+		   source_execute(backfill->reader, err, "could not begin",
+						  "SET application_name = 'walrank backfill reader'", 0, NULL) &&
+		   source_execute(backfill->observer, err, "could not begin",
+						  "SET application_name = 'walrank backfill observer'", 0, NULL);
 }
 
 static void
