@@ -101,25 +101,28 @@ sink_add_verb(void *context, const char *const *arguments, Buffer *answer, Error
 }
 
 static bool
-find_sink(SinkSet *sinks, const char *name, Error *err)
+find_sink(SinkSet *sinks, const char *name, SinkView *view, Error *err)
 {
-	SinkView view;
-
-	for (int i = 0; sinkset_view(sinks, i, &view); i++)
-		if (strcmp(view.name, name) == 0)
+	for (int i = 0; sinkset_view(sinks, i, view); i++)
+		if (strcmp(view->name, name) == 0)
 			return true;
 	return error_set(err, ERR_CONFIG, "there is no sink \"%.80s\"", name);
 }
 
+/* One that has stopped, or was given up, starts again: at the fill. A paused one has it when it is resumed. */
 static bool
 sink_fill(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	const Steering *steering = context;
+	const HousekeepingParts *parts = ((const Steering *) context)->parts;
+	const char *name = arguments[0];
+	SinkView view;
 
-	if (!find_sink(steering->parts->sinks, arguments[0], err) ||
-		!sink_fill_append(steering->parts->state->journal, arguments[0], err))
+	if (!find_sink(parts->sinks, name, &view, err) || !sink_fill_append(parts->state->journal, name, err))
 		return false;
-	answer_sink(answer, arguments[0], "filling");
+	if ((view.status.state == SINK_STOPPED || view.status.state == SINK_GIVEN_UP) &&
+		!sinkset_resume(parts->sinks, name, err) && err->class != ERR_CONFIG)
+		return false;
+	answer_sink(answer, name, view.status.state == SINK_PAUSED ? "paused" : "filling");
 	return true;
 }
 
