@@ -44,6 +44,7 @@ typedef struct Txn
 {
 	Lsn commit;
 	Lsn end;
+	int64_t commit_time_us; /* 0 = some day in 2023 */
 	uint32_t frames;
 	uint32_t changes;
 	uint32_t crc;
@@ -57,7 +58,8 @@ frame_begin(Txn *txn)
 
 	put_fixed64(&head, HEAD_COMMIT_LSN, txn->commit);
 	put_fixed64(&head, HEAD_END_LSN, txn->end);
-	put_fixed64(&head, HEAD_COMMIT_TIME, 1700000000000000);
+	put_fixed64(&head, HEAD_COMMIT_TIME,
+				txn->commit_time_us != 0 ? (uint64_t) txn->commit_time_us : 1700000000000000);
 	put_fixed64(&head, HEAD_XID, 77);
 	put_fixed32(&head, HEAD_PART, txn->frames);
 	put_bytes(&txn->frame[txn->frames], FRAME_HEAD, buffer_slice(&head));
