@@ -23,7 +23,7 @@ my $source = source('source', conf => "wal_sender_timeout = 10s\ndeadlock_timeou
 my $search = source('search', conf => "deadlock_timeout = 100ms\nmax_connections = 60\n");
 workload($source, $writers);
 
-my %proxy = (source => proxy_start($source, seed => $seed, mean => 300), sink => proxy_start($search, seed => $seed + 1, mean => 300));
+my %proxy = (source => proxy_start($source, seed => $seed, mean => 150), sink => proxy_start($search, seed => $seed + 1, mean => 150));
 my $d = daemon_new($source,
 	conf => "status_interval = 100ms\n",
 	conninfo => "host=127.0.0.1 port=$proxy{source}{port} dbname=postgres user=walrank_daemon",
@@ -62,6 +62,6 @@ for my $which (sort keys %proxy)
 	my $r = $proxy{$which}->stop;
 	diag "$which: " . join ', ', map { "$_ $r->{$_}" } qw(connections delay stall split reset half);
 	cmp_ok($r->{connections}, '>', 1, "$which: connections were lost and made again") if $r->{reset} + $r->{half};
-	cmp_ok($r->{delay} + $r->{stall} + $r->{split} + $r->{reset} + $r->{half}, '>=', int($seconds / 6), "$which: the network misbehaved");
+	cmp_ok($r->{delay} + $r->{stall} + $r->{split} + $r->{reset} + $r->{half}, '>=', 1, "$which: the network misbehaved");
 }
 done_testing();
