@@ -16,7 +16,8 @@
 #include "stream/publications.h"
 #include "stream/table_key.h"
 
-#define SLOT_WAIT_US INT64_C(60000000) /* slot creation waits for every writing transaction */
+#define SLOT_WAIT_US INT64_C(60000000)	 /* slot creation waits for every writing transaction.. */
+#define SLOT_SILENT_US INT64_C(10000000) /* ..and from here on their owners are named */
 #define GUARD_WAIT_US INT64_C(60000000)
 #define REACH_WAIT_US INT64_C(60000000)
 #define BEAT_EVERY_US INT64_C(1000000)
@@ -24,6 +25,7 @@
 #define UNIT_ROWS 1000
 #define UNIT_ROW_BYTES (256 << 10)
 #define COPY_HEADER_BYTES 19
+#define REWRITES_MAX 5 /* in a row, before the table is left for a while */
 #define READ_US_MIN                                                                                          \
 	INT64_C(5000000) /* however old the snapshot is when reading begins: a chunk gets somewhere */
 
@@ -60,7 +62,8 @@ typedef struct Backfill
 	int64_t reading_us;
 	bool begun; /* .. and neither ended nor aborted */
 	bool header_seen;
-	bool cut; /* the chunk ends before the table does */
+	bool cut;		/* the chunk ends before the table does */
+	bool rewritten; /* .. or it cannot be read: the table is not what the snapshot shows */
 	Buffer rows;
 	uint32_t nrows;
 	size_t last_row;	 /* where in rows */
@@ -285,9 +288,14 @@ export_snapshot(Backfill *backfill, Error *err)
 			 (int) getpid(), (uint64_t) clock_monotonic_us());
 	if (!PQsendQuery(backfill->exporter, command))
 		return source_error(backfill->exporter, NULL, err, "could not create the snapshot's slot");
-	if (!wait_result(backfill, backfill->exporter, SLOT_WAIT_US, err))
+	ok = wait_result(backfill, backfill->exporter, SLOT_SILENT_US, err);
+	if (!ok && !atomic_load(backfill->context->stop))
 	{
 		say_blockers(backfill);
+		ok = wait_result(backfill, backfill->exporter, SLOT_WAIT_US - SLOT_SILENT_US, err);
+	}
+	if (!ok)
+	{
 		cancel_query(backfill->exporter);
 		return error_wrap(err, "could not create the snapshot's slot");
 	}
@@ -403,8 +411,11 @@ lock_table(Backfill *backfill, Error *err)
 		 table_key_read(&key, backfill->observer, backfill->oid, err);
 	if (ok && (strcmp(filenode, backfill->filenode) != 0 || oid != backfill->oid ||
 			   fingerprint != backfill->fingerprint || key.order != backfill->key.order))
+	{
+		backfill->rewritten = true;
 		ok = error_set(err, ERR_RETRY, "rule B4: %s was rewritten, truncated or altered meanwhile",
 					   backfill->relation);
+	}
 	backfill->oid = oid;
 	table_key_free(&key);
 	buffer_free(&command);
@@ -838,20 +849,38 @@ read_chunk(Backfill *backfill, Error *err)
 	return ok && append_end(backfill, err);
 }
 
+/* The same chunk with a new snapshot, at once: nothing of it was read. */
+static bool
+begin_again(Backfill *backfill, Error *err)
+{
+	log_error(LOG_INFO, err, "chunk begins again");
+	backfill->rewritten = false;
+	if (!append_abort(backfill, backfill->id, backfill->chunk, backfill->oid, err))
+		return false;
+	backfill->begun = false;
+	return true;
+}
+
 /* Each chunk has connections of its own: one that was cut is of no further use. */
 static bool
 read_chunks(Backfill *backfill, Error *err)
 {
-	for (;;)
+	for (int rewrites = 0;;)
 	{
 		bool ok;
 
 		report(backfill, "connecting");
 		ok = connect_all(backfill, err) && read_chunk(backfill, err);
 		disconnect_all(backfill);
-		if (!ok || !backfill->cut)
-			return ok;
-		backfill->chunk++;
+		if (ok && !backfill->cut)
+			return true;
+		if (ok)
+		{
+			backfill->chunk++;
+			rewrites = 0;
+		}
+		else if (!backfill->rewritten || ++rewrites > REWRITES_MAX || !begin_again(backfill, err))
+			return false;
 	}
 }
 

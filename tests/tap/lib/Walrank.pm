@@ -97,6 +97,15 @@ sub run_ok
 	return ($out, $err);
 }
 
+# Runs a command whose output is nobody's business; dies if it fails.
+sub run_quiet
+{
+	my @cmd = @_;
+	my $said = '';
+	IPC::Run::run(\@cmd, '<', \undef, '>', \$said, '2>&1') or die "@cmd: $said\n";
+	return;
+}
+
 # ---- the daemon --------------------------------------------------------------------------------
 
 # daemon_new(node, name => 'd', file => 1, postgres => $sinknode, sink options ..): config written,
