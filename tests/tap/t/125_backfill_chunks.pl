@@ -82,5 +82,111 @@ for my $name (sort keys %keys)
 my $log = slurp($d->{log});
 unlike($log, qr/set aside/, 'and no chunk failed');
 is($d->status->{scorer}{quarantined}, 0, 'and nothing is in quarantine');
+
+# ---- helpers ---------------------------------------------------------------------------------------
+sub table { my ($name) = @_; my ($t) = grep { $_->{relation} eq "public.$name" } @{ ($d->status // {})->{tables} // [] }; return $t // {} }
+sub tool { my ($out, $err) = run_ok("walrank @_", Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, @_); return $out }
+sub configure { my ($from, $to) = @_; spew($d->{conf}, slurp($d->{conf}) =~ s/$from/$to/r); return }
+sub filled { my ($name) = @_; poll("$name to be filled", sub { table($name)->{backfill} eq 'filled' }, 60); return }
+
+# What readers of the file sink hold of a ranking: "key|score" lines.
+sub held
+{
+	my ($ranking) = @_;
+	my %score;
+	for my $l (map { decode_json($_) } $d->lines)
+	{
+		next unless ($l->{ranking} // '') eq $ranking;
+		if ($l->{kind} eq 'score') { $score{ $l->{key}{id} } = $l->{score} }
+		elsif (defined $l->{key}) { delete $score{ $l->{key}{id} } }
+		else { %score = () }
+	}
+	return join "\n", map { "$_|$score{$_}" } sort { $a <=> $b } keys %score;
+}
+
+sub same
+{
+	my ($name, $what) = @_;
+	$d->catch_up;
+	is(held($name), $source->safe_psql('postgres', "SELECT id, v FROM $name ORDER BY id"), $what);
+	return;
+}
+
+sub make_table
+{
+	my ($name, $rows) = @_;
+	$source->safe_psql('postgres', "CREATE TABLE $name (id int PRIMARY KEY, v int); INSERT INTO $name SELECT i, i FROM generate_series(1, $rows) i;
+		SELECT walrank.watch('$name'); INSERT INTO walrank.ranking (name, relation, definition) VALUES ('$name', 'public.$name', 'term v weight 1 v')");
+	return;
+}
+
+# ---- a crash repeats one range ------------------------------------------------------------------------
+configure('chunk_rows = 9', "chunk_rows = 10\nrate = 15");
+kill 'HUP', $d->{pid};
+make_table('slow', 60);
+poll('the third range', sub { my $b = $d->status->{backfill}; $b->{relation} eq 'public.slow' && $b->{chunk} == 2 && $b->{rows_estimated} >= 0 && $b->{phase} eq 'reading' }, 60);
+$d->kill9;
+$source->safe_psql('postgres', 'UPDATE slow SET v = v + 100 WHERE id % 10 = 3; DELETE FROM slow WHERE id IN (5, 25, 55)');
+configure('rate = 15', 'rate = 0');
+$d->start;
+filled('slow');
+my ($rows) = slurp($d->{log}) =~ /backfill of public\.slow: (\d+) rows/;
+cmp_ok($rows, '<=', 40, 'after a crash no range that had ended is read again');
+same('slow', 'and nothing is missing');
+
+# ---- given up, and asked for -----------------------------------------------------------------------------
+configure('rate = 0', 'rate = 15');
+kill 'HUP', $d->{pid};
+make_table('steered', 60);
+poll('the second range', sub { my $b = $d->status->{backfill}; $b->{relation} eq 'public.steered' && $b->{chunk} >= 1 }, 60);
+like(tool('backfill', 'list'), qr/^reading public\.steered: .*chunk \d+.* rows/m, 'the list says how far a reading is');
+is(tool('--dry-run', 'backfill', 'cancel', 'steered'), "public.steered is meant\n", 'tried, nothing is given up');
+is(table('steered')->{asked}, '', 'indeed');
+tool('backfill', 'cancel', 'public.steered');
+poll('the reading to end', sub { !$d->status->{backfill}{running} }, 30);
+is(table('steered')->{asked}, 'cancel', 'given up');
+make_table('next_one', 5);
+filled('next_one');
+isnt(table('steered')->{backfill}, 'filled', 'it is not taken up again by itself, and others are read');
+$source->safe_psql('postgres', 'UPDATE steered SET v = v + 100 WHERE id IN (2, 59); DELETE FROM steered WHERE id IN (3, 58)');
+configure('rate = 15', 'rate = 0');
+kill 'HUP', $d->{pid};
+tool('backfill', 'start', 'steered');
+filled('steered');
+($rows) = slurp($d->{log}) =~ /backfill of public\.steered: (\d+) rows/;
+cmp_ok($rows, '<=', 50, 'started, it goes on where it was');
+same('steered', 'and nothing is missing');
+is((grep { $_->{relation} eq 'public.steered' } @{ decode_json(tool('--json', 'backfill', 'list'))->{tables} })[0]{asked}, '', 'what was asked for is done');
+my ($out, $err) = ('', '');
+IPC::Run::run([ Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', 'nowhere' ], '<', \undef, '>', \$out, '2>', \$err);
+like($err, qr/nowhere is not watched/, 'a table that is not watched is refused');
+
+# ---- read again: what went unseen goes, what came unseen comes, and nothing is said of the rest ------------------
+my $lines = () = $d->lines;
+tool('backfill', 'start', 'slow');
+poll('the reading', sub { slurp($d->{log}) =~ /backfill of public\.slow.*backfill of public\.slow/s }, 60);
+filled('slow');
+$d->catch_up;
+is(scalar(grep { /"slow"/ } ($d->lines)[ $lines .. $d->lines - 1 ]), 0, 'an unchanged table read again tells nothing');
+$source->safe_psql('postgres', q{ALTER PUBLICATION walrank DROP TABLE slow; DELETE FROM slow WHERE id IN (1, 33, 60); INSERT INTO slow VALUES (70, 7), (0, 1); UPDATE slow SET v = 9 WHERE id = 30;
+	ALTER PUBLICATION walrank ADD TABLE slow});
+$d->catch_up;
+isnt(held('slow'), $source->safe_psql('postgres', 'SELECT id, v FROM slow ORDER BY id'), 'changes nobody published are not seen');
+my $done = $d->status->{backfill}{done};
+tool('backfill', 'start', 'slow');
+poll('the reading', sub { $d->status->{backfill}{done} > $done }, 60);
+filled('slow');
+same('slow', 'until the table is read again: then gone items are gone');
+
+# ---- a policy is an error, not a hole ----------------------------------------------------------------------------
+$source->safe_psql('postgres', q{CREATE TABLE guarded (id int PRIMARY KEY, v int); INSERT INTO guarded SELECT i, i FROM generate_series(1, 8) i;
+	ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON guarded USING (id > 5); SELECT walrank.watch('guarded');
+	INSERT INTO walrank.ranking (name, relation, definition) VALUES ('guarded', 'public.guarded', 'term v weight 1 v')});
+poll('red', sub { join(' ', @{ $d->status->{red} }) =~ /guarded cannot be read: .*row-level security/ }, 60);
+is(held('guarded'), '', 'a table whose policy hides rows is not read, and red says why');
+$source->safe_psql('postgres', 'ALTER TABLE guarded DISABLE ROW LEVEL SECURITY');
+tool('backfill', 'start', 'guarded');
+filled('guarded');
+same('guarded', 'without it all is read');
 is($d->stop, 0, 'stopped');
 done_testing();
