@@ -78,11 +78,16 @@ print_list(const json_t *sinks)
 	json_array_foreach(sinks, i, sink)
 	{
 		const char *note = json_string_value(json_object_get(sink, "note"));
+		const char *phase = json_string_value(json_object_get(sink, "phase"));
+		const char *state = json_string_value(json_object_get(sink, "state"));
+
+		/* streaming into a target that readers do not see yet */
+		if (phase != NULL && strcmp(phase, "whole") != 0 && strcmp(state, "streaming") == 0)
+			state = phase;
 
 		cli_print("%-16s %-10s %-10s %12lld %-14s %12lld  %s\n",
 				  json_string_value(json_object_get(sink, "name")),
-				  json_string_value(json_object_get(sink, "type")),
-				  json_string_value(json_object_get(sink, "state")),
+				  json_string_value(json_object_get(sink, "type")), state,
 				  (long long) json_integer_value(json_object_get(sink, "seq")),
 				  json_string_value(json_object_get(sink, "end_lsn")),
 				  (long long) json_integer_value(json_object_get(sink, "applied")), note != NULL ? note : "");

@@ -167,10 +167,13 @@ static bool
 start_sinks(Daemon *daemon, Error *err)
 {
 	Buffer said = {0};
-	bool ok = sinkset_apply(daemon->parts.sinks, daemon->config, &said, err);
+	bool ok;
 
+	if (!sinkset_check(daemon->parts.sinks, daemon->config, err))
+		return false;
+	ok = sinkset_apply(daemon->parts.sinks, daemon->config, &said, err);
 	buffer_free(&said);
-	if (!ok && err->class != ERR_DISK && err->class != ERR_CONFIG)
+	if (!ok && err->class != ERR_DISK)
 	{
 		log_error(LOG_ERROR, err, NULL);
 		ok = true;

@@ -304,13 +304,23 @@ try_config(const SinkSet *set, const SinkConfig *config, Error *err)
 }
 
 bool
+sinkset_check(const SinkSet *set, const Config *config, Error *err)
+{
+	bool ok = true;
+
+	for (int i = 0; ok && i < config->nsinks; i++)
+		ok = try_config(set, &config->sinks[i], err);
+	return ok;
+}
+
+bool
 sinkset_admit(SinkSet *set, const Config *config, Error *err)
 {
 	bool ok = true;
 
+	if (!sinkset_check(set, config, err))
+		return false;
 	pthread_mutex_lock(&set->changing);
-	for (int i = 0; ok && i < config->nsinks; i++)
-		ok = try_config(set, &config->sinks[i], err);
 	for (int i = 0; ok && i < config->nsinks; i++)
 		ok = admit(set, &config->sinks[i], err);
 	pthread_mutex_unlock(&set->changing);
@@ -522,28 +532,61 @@ sinkset_resume(SinkSet *set, const char *name, Error *err)
 	return change_one(set, name, resume_slot, err);
 }
 
+/* Until it is known where the sink stands now, it holds all there is. */
+static bool
+forget_position(SinkSet *set, Slot *slot, bool paused, Error *err)
+{
+	const SinkPosition nowhere = {0};
+
+	pthread_mutex_lock(&set->lock);
+	slot->last.position = nowhere;
+	pthread_mutex_unlock(&set->lock);
+	return !paused || sinkset_set_paused(set->parts.state_dirfd, slot->config.name, &nowhere, err);
+}
+
+static bool
+note_position(SinkSet *set, Slot *slot, Error *err)
+{
+	SinkPosition position;
+	bool found;
+
+	if (!sink_read(&slot->config, &set->parts.history, set->parts.state_dir, &position, &found, err))
+		return false;
+	if (!found)
+		return true;
+	pthread_mutex_lock(&set->lock);
+	slot->last.position = position;
+	pthread_mutex_unlock(&set->lock);
+	return sinkset_set_paused(set->parts.state_dirfd, slot->config.name, &position, err);
+}
+
+static bool
+hold_slot(SinkSet *set, Slot *slot, SinkSetWork work, void *context, Error *err)
+{
+	Error later;
+	bool paused;
+	bool ok;
+	bool again;
+
+	if (!sinkset_is_paused(set->parts.state_dirfd, slot->config.name, &paused, err))
+		return false;
+	slot_end(set, slot, paused ? SINK_PAUSED : SINK_STARTING);
+	ok = forget_position(set, slot, paused, err) && work(context, &slot->config, err);
+	again = paused ? note_position(set, slot, &later) : slot_start(set, slot, &later);
+	if (ok && !again)
+		*err = later;
+	return ok && again;
+}
+
 bool
 sinkset_hold(SinkSet *set, const char *name, SinkSetWork work, void *context, Error *err)
 {
-	Error later;
 	Slot *slot;
 	bool ok;
 
 	pthread_mutex_lock(&set->changing);
 	slot = find_named(set, name, err);
-	ok = slot != NULL;
-	if (ok)
-	{
-		const bool paused = slot->runner == NULL && slot->last.state == SINK_PAUSED;
-
-		slot_end(set, slot, paused ? SINK_PAUSED : SINK_STARTING);
-		ok = work(context, &slot->config, err);
-		if (!paused && !slot_start(set, slot, &later) && ok)
-		{
-			*err = later;
-			ok = false;
-		}
-	}
+	ok = slot != NULL && hold_slot(set, slot, work, context, err);
 	pthread_mutex_unlock(&set->changing);
 	return ok;
 }

@@ -32,8 +32,10 @@ typedef struct SinkSetParts
 } SinkSetParts;
 
 extern bool sinkset_create(const SinkSetParts *parts, SinkSet **set, Error *err);
+/* Whether every sink of config could be made; touches nothing. */
+extern bool sinkset_check(const SinkSet *set, const Config *config, Error *err);
 /*
- * Whether every sink of config could be made; and those that were not here before, in this daemon's life or
+ * The same; and those that were not here before, in this daemon's life or
  * an earlier one, get their first checkpoint where `start` says (K1), unless they bring one.  A false answer
  * means that nothing runs otherwise than before.
  */

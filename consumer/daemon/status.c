@@ -16,6 +16,7 @@
 static const char *const receiver_states[] = {"starting", "streaming", "waiting", "stopped"};
 static const char *const sink_states[] = {"starting", "streaming", "retrying",
 										  "stopped",  "paused",	   "given up"};
+static const char *const sink_phases[] = {"whole", "filling", "rebuilding"};
 static const char *const table_states[] = {"pending", "open", "filled"};
 
 /* ---- writing members ------------------------------------------------------------------------ */
@@ -259,6 +260,7 @@ sink(const SinkView *view, uint64_t durable, Buffer *out)
 	text(out, "name", view->name);
 	text(out, "type", view->type);
 	text(out, "state", sink_states[status->state]);
+	text(out, "phase", sink_phases[at->phase]);
 	number(out, "seq", at->seq);
 	number(out, "part", at->part);
 	lsn(out, "end_lsn", at->end_lsn);

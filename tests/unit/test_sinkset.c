@@ -344,6 +344,43 @@ what_is_done_to_a_held_sink_ends_with_it_running(void **state)
 	assert_int_equal(calls, 1);
 }
 
+static bool
+set_back(void *context, const SinkConfig *config, Error *why)
+{
+	const SinkHistory history = {.stream_id = f.stream};
+	SinkView view;
+
+	/* meanwhile nothing may be let go that it may need */
+	assert_true(view_of("a", &view));
+	assert_int_equal(view.status.position.seq, 0);
+	return sink_replay(config, &history, f.dir, (SinkSource){.feed = f.feed, .dirfd = -1}, 10, why);
+}
+
+static void
+a_paused_sink_that_is_set_back_holds_what_it_needs(void **state)
+{
+	SinkView view;
+
+	APPLY("a");
+	reaches("a", UNITS);
+	assert_true(sinkset_pause(set, "a", &err));
+	if (!sinkset_hold(set, "a", set_back, NULL, &err))
+		fail_msg("%s", err.message);
+	for (int restart = 0; restart <= 1; restart++)
+	{
+		assert_true(view_of("a", &view));
+		assert_int_equal(view.status.state, SINK_PAUSED);
+		assert_int_equal(view.status.position.seq, 9);
+		set_end();
+		set_start();
+		APPLY("a");
+	}
+	assert_true(sinkset_resume(set, "a", &err));
+	reaches("a", UNITS);
+	assert_true(sinkset_hold(set, "a", set_back, NULL, &err));
+	reaches("a", UNITS);
+}
+
 /* ---- where --from is ---------------------------------------------------------------------------------- */
 
 static void
@@ -421,6 +458,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(an_emptied_sink_is_refused_after_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pause_lasts_across_restarts_and_holds_the_feed, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_done_to_a_held_sink_ends_with_it_running, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_paused_sink_that_is_set_back_holds_what_it_needs, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_lsn_is_the_first_unit_that_ends_after_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_the_feed_has_let_go_is_refused_with_the_first_it_has, setup,
 										teardown),

@@ -268,6 +268,9 @@ sub filled
 	cmp_ok(length slurp($d->{ndjson}), '<', length $before, 'the file is cut');
 	says('pause while stopped', 0, qr/sink "told" stays paused when the daemon is started/, 'sink', 'pause', 'told');
 	says('fill while stopped', 4, qr/could not reach walrankd/, 'sink', 'fill', 'table');
+	configure(slurp($d->{conf}) . file_section('cold'));
+	says('add while stopped, with what there is', 4, qr/only it can fill a sink/, 'sink', 'add', 'cold', '--start', 'current');
+	says('add while stopped', 0, qr/sink "cold" begins at the feed's end/, 'sink', 'add', 'cold', '--start', 'now');
 	says('add while stopped, of one that is there', 2, qr/has a checkpoint already/, 'sink', 'add', 'oldest');
 	$d->start;
 	$d->ready;
@@ -275,6 +278,9 @@ sub filled
 	says('resume of all', 2, qr/sink "told" goes on/s, 'resume');
 	$d->catch_up;
 	is(slurp($d->{ndjson}), $before, 'the file has the same bytes again');
+	sql('UPDATE item SET v = v + 1 WHERE id = 1');
+	$d->catch_up;
+	is(substr(slurp($d->{ndjson}), length $before), content('cold'), 'one that was added while stopped has what came since');
 	all_exact('replayed while stopped', 'oldest');
 }
 
