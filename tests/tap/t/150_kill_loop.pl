@@ -20,6 +20,7 @@ my $round = 60; # cycles between two verdicts
 my $writers = 8;
 my $rate = $ENV{WALRANK_RATE} // 650;
 my $seed = seed();
+my $confirm = rand() < 0.5 ? 'journal' : 'sinks'; # both have to hold
 
 # ---- the three that can be killed -------------------------------------------------------------------------
 
@@ -28,7 +29,7 @@ my $source = source('source', conf => $conf . "max_wal_size = 4GB\n");
 my $search = source('search', conf => "deadlock_timeout = 100ms\n");
 workload($source, $writers);
 my $d = daemon_new($source, postgres => $search,
-	conf => "status_interval = 100ms\n[store]\ncommit_time = 150ms\nsnapshot_interval = 5s\n[feed]\nretain = 0s\nsegment_size = 4MB\n[journal]\nsegment_size = 4MB\n");
+	conf => "status_interval = 100ms\nconfirm = $confirm\n[store]\ncommit_time = 150ms\nsnapshot_interval = 5s\n[feed]\nretain = 0s\nsegment_size = 4MB\n[journal]\nsegment_size = 4MB\n");
 $d->init;
 Fault::watch($source);
 $d->create;
@@ -130,8 +131,8 @@ while (@deck)
 }
 
 my @all = map { @$_ } values %took;
-diag sprintf 'kills: daemon %d (%d of them again while it recovered), server %d, sink\'s database %d; %.0f transactions/s committed by %d writers over %.0f s, outages included; %d COMMITs without an answer',
-  @killed{qw(daemon again source search)}, $committed / $seconds, $writers, $seconds, $unknown;
+diag sprintf 'kills: daemon %d (%d of them again while it recovered), server %d, sink\'s database %d; %.0f transactions/s committed by %d writers over %.0f s, outages included; %d COMMITs without an answer; confirm = %s',
+  @killed{qw(daemon again source search)}, $committed / $seconds, $writers, $seconds, $unknown, $confirm;
 diag sprintf 'restart to first applied change, seconds: p50 %.2f p99 %.2f; %s', percentile(50, @all), percentile(99, @all),
   join ', ', map { sprintf '%s p50 %.2f max %.2f', $_, percentile(50, @{ $took{$_} // [] }), percentile(100, @{ $took{$_} // [] }) } qw(daemon source search);
 is($killed{daemon} + $killed{source} + $killed{search}, $cycles, 'every cycle was run');
