@@ -188,13 +188,15 @@ refuse(const Publication1 *publication)
 }
 
 static void
-check_one(const char *name, bool missing_ok)
+check_one(Publication1 *item, bool missing_ok)
 {
+	const char *name = item->name;
 	Publication1 publication = {.name = name};
 
 	load(&publication);
 	if (publication.state == PUBLICATION_MISSING)
 	{
+		item->reported = missing_ok;
 		if (missing_ok)
 			return;
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("publication \"%s\" does not exist", name),
@@ -205,7 +207,7 @@ check_one(const char *name, bool missing_ok)
 }
 
 void
-publications_check(const Publications *publications, bool missing_ok)
+publications_check(Publications *publications, bool missing_ok)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool own_transaction = !IsTransactionState();
@@ -213,7 +215,7 @@ publications_check(const Publications *publications, bool missing_ok)
 	if (own_transaction)
 		StartTransactionCommand();
 	for (int i = 0; i < publications->count; i++)
-		check_one(publications->items[i].name, missing_ok);
+		check_one(&publications->items[i], missing_ok);
 	if (own_transaction)
 		CommitTransactionCommand();
 	MemoryContextSwitchTo(context);

@@ -29,9 +29,10 @@ extern Publications *publications_open(List *names);
 
 /*
  * Error unless every publication exists and can be honoured; for the start of a stream.  With
- * missing_ok those that do not exist are passed over.  Runs a transaction if there is none.
+ * missing_ok those that do not exist are passed over, and are not lost until they have existed.  Runs a
+ * transaction if there is none.
  */
-extern void publications_check(const Publications *publications, bool missing_ok);
+extern void publications_check(Publications *publications, bool missing_ok);
 
 /* Re-read the publications if they may have changed; the generation rises when they were re-read. */
 extern uint32 publications_refresh(Publications *publications);
