@@ -31,18 +31,35 @@ static const char tables_sql[] =
 	"relation));";
 
 static bool
+has_namespace(Sink *sink, bool *has, Error *err)
+{
+	const char *const values[] = {sink->schema};
+	PGresult *result = pg_query(sink, "SELECT to_regnamespace(quote_ident($1)) IS NOT NULL", 1, values,
+								"could not look for the sink's schema", err);
+
+	*has = result != NULL && PQgetvalue(result, 0, 0)[0] == 't';
+	PQclear(result);
+	return result != NULL;
+}
+
+/* In a schema that somebody made for us, the right to create tables is enough. */
+static bool
 create_schema(Sink *sink, Error *err)
 {
 	Buffer sql = {0};
 	Buffer name = {0};
+	bool has;
 	bool ok;
 
+	if (!has_namespace(sink, &has, err))
+		return false;
 	pg_put_identifier(sink, &name, sink->schema);
-	buffer_printf(&sql,
-				  "CREATE SCHEMA IF NOT EXISTS %.*s; %s COMMENT ON SCHEMA %.*s IS "
-				  "'walrank: scores and where their sinks stand'",
-				  (int) name.len, (const char *) name.data, tables_sql, (int) name.len,
-				  (const char *) name.data);
+	if (!has)
+		buffer_printf(&sql,
+					  "CREATE SCHEMA IF NOT EXISTS %.*s; COMMENT ON SCHEMA %.*s IS"
+					  " 'walrank: scores and where their sinks stand';",
+					  (int) name.len, (const char *) name.data, (int) name.len, (const char *) name.data);
+	buffer_printf(&sql, "%s", tables_sql);
 	ok = pg_create_objects(sink, (const char *) sql.data, "could not create the sink's schema", err);
 	buffer_free(&sql);
 	buffer_free(&name);

@@ -681,6 +681,14 @@ a_server_without_the_right_to_create_says_which(void **state)
 	assert_non_null(strstr(d.err.message, "42501"));
 	assert_non_null(strstr(d.err.hint, "CREATE"));
 	drive_destroy(&d);
+	pg_sql("CREATE SCHEMA walrank_out"); /* made by somebody who may: the rest is ours to create */
+	pg_sql("GRANT CREATE, USAGE ON SCHEMA walrank_out TO poor");
+	drive_create(&d, &sink_postgres, "scores", &given, &f);
+	if (!drive_open(&d) || !drive_all(&d, &f))
+		fail_msg("%s", d.err.message);
+	drive_destroy(&d);
+	pg_sql("DROP SCHEMA walrank_out CASCADE");
+	pg_sql("DROP OWNED BY poor");
 	snprintf(conninfo, sizeof(conninfo), "host=%s/nowhere dbname=postgres", pg_dir);
 	drive_create(&d, &sink_postgres, "scores", &given, &f);
 	assert_false(drive_open(&d));
