@@ -173,7 +173,8 @@ housekeeping_start(const HousekeepingParts *parts)
 
 	housekeeping->parts = *parts;
 	journal_appended(parts->state->journal, &head);
-	housekeeping->space = space_create(parts->state, parts->config, parts->scorer, parts->sinks);
+	housekeeping->space =
+		space_create(parts->state, parts->config, parts->scorer, parts->sinks, parts->failed, parts->context);
 	housekeeping->asked_seq = head.seq; /* what the last run appended for it, the scorer has yet to read */
 	pthread_create(&housekeeping->thread, NULL, housekeeping_main, housekeeping);
 	return housekeeping;

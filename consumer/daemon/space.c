@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "daemon/packer.h"
 #include "daemon/retention.h"
 
 #define STEP_US INT64_C(200000)
@@ -34,6 +35,7 @@ struct Space
 	int64_t due_us;
 	Ages journal_ages;
 	Ages feed_ages;
+	Packer *packer;
 	uint64_t asked_newest; /* the newest snapshot when a newer one was asked for */
 	int64_t asked_us;
 };
@@ -46,7 +48,8 @@ space_set_quotas(State *state, const Config *config)
 }
 
 Space *
-space_create(State *state, const Config *config, ScorerThread *scorer, SinkSet *sinks)
+space_create(State *state, const Config *config, ScorerThread *scorer, SinkSet *sinks, ThreadFailed failed,
+			 void *context)
 {
 	Space *space = xcalloc(1, sizeof(*space));
 
@@ -55,12 +58,16 @@ space_create(State *state, const Config *config, ScorerThread *scorer, SinkSet *
 	space->scorer = scorer;
 	space->sinks = sinks;
 	space->asked_newest = UINT64_MAX;
+	space->packer = packer_start(state, config, failed, context);
 	return space;
 }
 
 void
 space_destroy(Space *space)
 {
+	if (space == NULL)
+		return;
+	packer_stop(space->packer);
 	free(space);
 }
 
@@ -174,6 +181,20 @@ give_up(Space *space, int which, Error *err)
 	return error_wrap(err, "giving up sink \"%s\"", view.name);
 }
 
+/* The journal is read by the scorer alone, the feed by the sinks. */
+static void
+tell_packer(Space *space, const ScorerView *view)
+{
+	RetentionSink sinks[CONFIG_SINKS_MAX];
+	uint64_t feed = view->committed;
+	int n = look_at_sinks(space, sinks);
+
+	for (int i = 0; i < n; i++)
+		if (!sinks[i].given_up && sinks[i].seq < feed)
+			feed = sinks[i].seq;
+	packer_passed(space->packer, view->committed + 1, feed + 1);
+}
+
 bool
 space_step(Space *space, const ScorerView *view, int64_t now_us, Error *err)
 {
@@ -185,6 +206,7 @@ space_step(Space *space, const ScorerView *view, int64_t now_us, Error *err)
 	space_set_quotas(space->state, space->config); /* a reload may have changed them */
 	plan = decide(space, view, now_us);
 	ask_for_snapshot(space, &plan, now_us);
+	tell_packer(space, view);
 	return (plan.feed_below <= 1 || feed_trim(space->state->feed, plan.feed_below, err)) &&
 		   (plan.journal_below <= 1 || journal_trim(space->state->journal, plan.journal_below, err)) &&
 		   give_up(space, plan.give_up, err);

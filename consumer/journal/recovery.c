@@ -20,9 +20,10 @@
 typedef struct Found
 {
 	uint32_t number;
-	int fd;
-	uint64_t bytes;
-	bool valid; /* its header is */
+	SegFile *file;	 /* NULL: not open */
+	uint64_t bytes;	 /* of the plain file */
+	uint64_t packed; /* of the compressed one; 0: it is plain */
+	bool valid;		 /* its header is */
 	SegmentHeader header;
 } Found;
 
@@ -33,6 +34,7 @@ typedef struct Recovery
 	uint32_t magic;
 	Found *found;
 	int n;
+	uint32_t at; /* the segment opened last, for who has to name it */
 } Recovery;
 
 /* What a walk through one segment saw. */
@@ -54,25 +56,24 @@ typedef struct Walk
 static bool
 found_open(Recovery *recovery, Found *found, bool drop_cache, Error *err)
 {
-	char name[SEGMENT_NAME_BYTES];
-
-	segment_name(found->number, name);
-	if (!fs_open(recovery->dirfd, name, O_RDONLY, &found->fd, err))
-		return false;
+	recovery->at = found->number;
+	if (!segfile_open(recovery->dirfd, found->number, &found->file, err))
+		return error_wrap(err, "%s segment %010u", recovery->what, found->number);
 	if (drop_cache)
-		fs_forget(found->fd);
-	if (!fs_size(found->fd, &found->bytes, err))
-		return error_wrap(err, "\"%s\"", name);
-	return segment_header_read(found->fd, recovery->what, recovery->magic, found->number, &found->header,
+		segfile_forget(found->file);
+	found->packed = 0;
+	if (!segfile_bytes(found->file, &found->bytes, err) ||
+		(segfile_packed(found->file) && !segfile_disk_bytes(found->file, &found->packed, err)))
+		return error_wrap(err, "%s segment %010u", recovery->what, found->number);
+	return segment_header_read(found->file, recovery->what, recovery->magic, found->number, &found->header,
 							   NULL, &found->valid, err);
 }
 
 static void
 found_close(Found *found)
 {
-	if (found->fd >= 0)
-		fs_close(found->fd);
-	found->fd = -1;
+	segfile_close(found->file);
+	found->file = NULL;
 }
 
 static void
@@ -96,7 +97,7 @@ recovery_load(Recovery *recovery, const StreamId *stream_id, Error *err)
 		return false;
 	recovery->found = xcalloc((size_t) n, sizeof(Found));
 	for (int i = 0; i < n; i++)
-		recovery->found[i] = (Found){.number = numbers[i], .fd = -1};
+		recovery->found[i] = (Found){.number = numbers[i]};
 	recovery->n = n;
 	free(numbers);
 	if (n == 0)
@@ -147,14 +148,14 @@ walk_report(const SegScan *scan, const SegmentRecord *record)
 static bool
 walk(Recovery *recovery, Found *found, const SegPosition *most, const SegScan *scan, Walk *result, Error *err)
 {
-	SegmentCursor cursor = {.fd = -1};
+	SegmentCursor cursor = {.file = NULL};
 	SegmentRecord record;
 	SegmentResult at = SEGMENT_RECORD;
 
 	*result = (Walk){.last = found->header.prev};
-	if (found->fd < 0 && !found_open(recovery, found, false, err))
+	if (found->file == NULL && !found_open(recovery, found, false, err))
 		return false;
-	segment_cursor_init(&cursor, found->fd, recovery->magic, &found->header, found->bytes);
+	segment_cursor_init(&cursor, found->file, recovery->magic, &found->header, found->bytes);
 	while ((at = segment_next(&cursor, &record, err)) == SEGMENT_RECORD)
 	{
 		if (most != NULL && record.type != SEGMENT_PREAMBLE && seg_compare(record.at, *most) > 0)
@@ -194,9 +195,9 @@ check_torn(Recovery *recovery, Found *found, const StreamId *stream_id, uint64_t
 	uint32_t seed = segment_seed(stream_id, recovery->magic, found->number);
 	bool intact;
 
-	if (found->fd < 0 && !found_open(recovery, found, false, err))
+	if (found->file == NULL && !found_open(recovery, found, false, err))
 		return false;
-	if (!segment_find_claim(found->fd, recovery->magic, seed, bad_offset, found->bytes, &intact, err))
+	if (!segment_find_claim(found->file, recovery->magic, seed, bad_offset, found->bytes, &intact, err))
 		return error_wrap(err, "%s segment %010u", recovery->what, found->number);
 	return !intact || refuse_at(recovery, err, found->number, bad_offset,
 								"a bad record stands where all was durable once");
@@ -286,7 +287,7 @@ remove_after(Recovery *recovery, int keep, Error *err)
 
 	for (int i = recovery->n - 1; i > keep; i--)
 	{
-		segment_name(recovery->found[i].number, name);
+		(recovery->found[i].packed > 0 ? segment_packed_name : segment_name)(recovery->found[i].number, name);
 		if (fs->unlinkat(recovery->dirfd, name) != 0)
 			return error_errno(err, "could not remove %s segment \"%s\"", recovery->what, name);
 	}
@@ -299,9 +300,9 @@ sync_range(Recovery *recovery, int from, int to, Error *err)
 	for (int i = from; i <= to; i++)
 	{
 		Found *found = &recovery->found[i];
-		bool ok = found->fd >= 0 || found_open(recovery, found, false, err);
+		bool ok = found->file != NULL || found_open(recovery, found, false, err);
 
-		ok = ok && fs_datasync(found->fd, err);
+		ok = ok && segfile_sync(found->file, err);
 		found_close(found);
 		if (!ok)
 			return error_wrap(err, "%s segment %010u", recovery->what, found->number);
@@ -318,8 +319,11 @@ apply(SegLog *log, Recovery *recovery, int synced, int keep, const Walk *end, Er
 	int fd;
 
 	segment_name(tail->number, name);
-	if (!remove_after(recovery, keep, err) || !fs_open(log->dirfd, name, O_RDWR, &fd, err))
+	if (!segfile_clean(log->dirfd, err) || !remove_after(recovery, keep, err) ||
+		(tail->packed > 0 && !segfile_unpack(log->dirfd, tail->number, err)) ||
+		!fs_open(log->dirfd, name, O_RDWR, &fd, err))
 		return false;
+	tail->packed = 0; /* it is written again */
 	if (tail->bytes > end->good_end && !fs_truncate(fd, end->good_end, err))
 	{
 		fs_close(fd);
@@ -328,9 +332,11 @@ apply(SegLog *log, Recovery *recovery, int synced, int keep, const Walk *end, Er
 	tail->bytes = end->good_end;
 	log->n = 0;
 	for (int i = 0; i <= keep; i++)
-		seglog_add_segment(log, (Segment){recovery->found[i].number, recovery->found[i].header.prev,
-										  recovery->found[i].bytes,
-										  i == keep ? fd : -1}); /* the log owns it now */
+		seglog_add_segment(log, (Segment){.number = recovery->found[i].number,
+										  .prev = recovery->found[i].header.prev,
+										  .bytes = recovery->found[i].bytes,
+										  .packed = recovery->found[i].packed,
+										  .fd = i == keep ? fd : -1}); /* the log owns it now */
 	if (!sync_range(recovery, synced, keep, err) || !fs_sync_dir(log->dirfd, err))
 		return false;
 	seglog_resume(log, end->last);
@@ -500,7 +506,10 @@ verify_segment(Recovery *recovery, int i, const SegScan *scan, SegVerify *report
 	if (i > 0 && seg_compare(found->header.prev, report->last) != 0)
 		return refuse_at(recovery, err, found->number, 0, "it does not continue the segment before it");
 	if (!walk(recovery, found, NULL, scan, &seen, err))
+	{
+		report->bad_offset = seen.bad_offset;
 		return false;
+	}
 	report->records += seen.records;
 	report->groups += seen.groups;
 	report->bytes += found->bytes;
@@ -520,9 +529,10 @@ seglog_verify(int dirfd, const char *what, uint32_t magic, const SegScan *scan, 
 {
 	Recovery recovery = {.dirfd = dirfd, .what = what, .magic = magic};
 	bool end = false;
-	bool ok = recovery_load(&recovery, NULL, err) && check_dense(&recovery, recovery.n - 1, err);
+	bool loaded = recovery_load(&recovery, NULL, err);
+	bool ok = loaded && check_dense(&recovery, recovery.n - 1, err);
 
-	*report = (SegVerify){.segments = (uint64_t) recovery.n};
+	*report = (SegVerify){.segments = (uint64_t) recovery.n, .bad_segment = loaded ? 0 : recovery.at};
 	for (int i = recovery.n - 1; ok && i >= 0; i--)
 		if (recovery.found[i].valid)
 			report->stream_id = recovery.found[i].header.stream_id;

@@ -116,6 +116,12 @@ active(SegLog *log)
 	return &log->segments[log->n - 1];
 }
 
+static uint64_t
+disk_bytes(const Segment *segment)
+{
+	return segment->packed > 0 ? segment->packed : segment->bytes;
+}
+
 /* Caller holds the lock or is alone. */
 static void
 count_older(SegLog *log)
@@ -123,7 +129,7 @@ count_older(SegLog *log)
 	uint64_t bytes = 0;
 
 	for (int i = 0; i < log->n - 1; i++)
-		bytes += log->segments[i].bytes;
+		bytes += disk_bytes(&log->segments[i]);
 	atomic_store(&log->older_bytes, bytes);
 }
 
@@ -189,9 +195,9 @@ clear_unfinished(SegLog *log, Error *err)
 	SegVerify report;
 	uint32_t *numbers;
 	uint64_t bytes;
+	SegFile *file;
 	bool found = false;
 	bool ok;
-	int fd;
 	int n;
 
 	if (!segment_list(log->dirfd, &numbers, &n, err))
@@ -205,11 +211,11 @@ clear_unfinished(SegLog *log, Error *err)
 		ok = report.groups == 0;
 	else if (ok)
 	{
-		if (!fs_open(log->dirfd, name, O_RDONLY, &fd, err))
+		if (!segfile_open(log->dirfd, 1, &file, err))
 			return false;
-		ok = fs_size(fd, &bytes, err) &&
-			 segment_find_valid(fd, log->settings.magic, seed, 0, bytes, &found, err) && !found;
-		fs_close(fd);
+		ok = segfile_bytes(file, &bytes, err) &&
+			 segment_find_valid(file, log->settings.magic, seed, 0, bytes, &found, err) && !found;
+		segfile_close(file);
 	}
 	if (!ok)
 		return error_set(err, ERR_REFUSE, "the %s directory already holds a log", what);
@@ -641,7 +647,7 @@ seglog_bytes(SegLog *log)
 
 	pthread_mutex_lock(&log->lock);
 	for (int i = 0; i < log->n; i++)
-		bytes += log->segments[i].bytes;
+		bytes += disk_bytes(&log->segments[i]);
 	pthread_mutex_unlock(&log->lock);
 	return bytes;
 }
@@ -655,7 +661,8 @@ seglog_list(SegLog *log, SegInfo **segments)
 	n = log->n;
 	*segments = xcalloc((size_t) n, sizeof(SegInfo));
 	for (int i = 0; i < n; i++)
-		(*segments)[i] = (SegInfo){log->segments[i].number, log->segments[i].prev, log->segments[i].bytes};
+		(*segments)[i] =
+			(SegInfo){log->segments[i].number, log->segments[i].prev, disk_bytes(&log->segments[i])};
 	pthread_mutex_unlock(&log->lock);
 	return n;
 }
@@ -683,7 +690,7 @@ seglog_segments(SegLog *log)
 	return n;
 }
 
-/* Oldest first, so that a crash leaves no hole; what is not durable yet stays. */
+/* Oldest first, so that a crash leaves no hole; what is not durable yet, or being compressed, stays. */
 bool
 seglog_trim(SegLog *log, SegPosition at, Error *err)
 {
@@ -692,9 +699,10 @@ seglog_trim(SegLog *log, SegPosition at, Error *err)
 	bool ok = true;
 
 	pthread_mutex_lock(&log->lock);
-	while (ok && log->n > 1 && log->segments[0].fd < 0 && seg_compare(log->segments[1].prev, at) < 0)
+	while (ok && log->n > 1 && log->segments[0].fd < 0 && !log->segments[0].busy &&
+		   seg_compare(log->segments[1].prev, at) < 0)
 	{
-		segment_name(log->segments[0].number, name);
+		(log->segments[0].packed > 0 ? segment_packed_name : segment_name)(log->segments[0].number, name);
 		ok = fs->unlinkat(log->dirfd, name) == 0 ||
 			 error_errno(err, "could not remove %s segment \"%s\"", log->settings.what, name);
 		if (!ok)
@@ -705,4 +713,69 @@ seglog_trim(SegLog *log, SegPosition at, Error *err)
 	count_older(log);
 	pthread_mutex_unlock(&log->lock);
 	return ok && (!removed || fs_sync_dir(log->dirfd, err) || seglog_poison(log, err));
+}
+
+/* ---- compressing ------------------------------------------------------------------------------ */
+
+/* The oldest plain segment of groups before `below` that nobody writes or syncs any more; 0: none. */
+static uint32_t
+claim_packable(SegLog *log, SegPosition below)
+{
+	uint32_t number = 0;
+
+	pthread_mutex_lock(&log->lock);
+	for (int i = 0; i < log->n - 1 && number == 0; i++)
+	{
+		Segment *segment = &log->segments[i];
+
+		if (segment[1].prev.seq >= below.seq)
+			break;
+		if (segment->fd >= 0 || segment->packed > 0 || segment->busy)
+			continue;
+		segment->busy = true; /* it is not trimmed meanwhile */
+		number = segment->number;
+	}
+	pthread_mutex_unlock(&log->lock);
+	return number;
+}
+
+static void
+release_packed(SegLog *log, uint32_t number, uint64_t packed)
+{
+	Segment *segment;
+
+	pthread_mutex_lock(&log->lock);
+	segment = &log->segments[number - log->segments[0].number];
+	segment->packed = packed;
+	segment->busy = false;
+	count_older(log);
+	pthread_mutex_unlock(&log->lock);
+}
+
+bool
+seglog_pack(SegLog *log, SegPosition below, const atomic_bool *stop, bool *packed, Error *err)
+{
+	uint32_t number = claim_packable(log, below);
+	char name[SEGMENT_NAME_BYTES];
+	uint64_t bytes = 0;
+
+	*packed = false;
+	if (number == 0)
+		return true;
+	if (!segfile_pack(log->dirfd, number, stop, &bytes, err))
+	{
+		release_packed(log, number, 0);
+		return error_wrap(err, "compressing %s segment %010u", log->settings.what, number);
+	}
+	segment_name(number, name);
+	if (fs->unlinkat(log->dirfd, name) != 0)
+	{
+		/* a plain file left behind would count for more than the compressed one when that is trimmed */
+		error_errno(err, "could not remove %s segment \"%s\"", log->settings.what, name);
+		err->class = ERR_DISK;
+		return seglog_poison(log, err);
+	}
+	release_packed(log, number, bytes);
+	*packed = true;
+	return fs_sync_dir(log->dirfd, err) || seglog_poison(log, err);
 }

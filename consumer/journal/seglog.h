@@ -16,6 +16,8 @@
 #ifndef WALRANK_SEGLOG_H
 #define WALRANK_SEGLOG_H
 
+#include <stdatomic.h>
+
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/lsn.h"
@@ -98,6 +100,11 @@ extern void seglog_set_tag(SegLog *log, uint64_t tag); /* of the last group foun
 extern bool seglog_truncate(SegLog *log, SegPosition at, Error *err);
 /* Delete whole segments that end below `at`. */
 extern bool seglog_trim(SegLog *log, SegPosition at, Error *err);
+/*
+ * Compresses the oldest plain segment that holds only groups before `below` and is durable; *packed: there was one.
+ * Readers notice nothing.  Takes its time, in a thread of its own.  ERR_RETRY, ERR_SPACE: it stays as it was.
+ */
+extern bool seglog_pack(SegLog *log, SegPosition below, const atomic_bool *stop, bool *packed, Error *err);
 extern uint64_t seglog_bytes(SegLog *log); /* on disk */
 extern int seglog_segments(SegLog *log);
 /* What stands where, oldest first; the last one is being written. A malloc'ed array. */

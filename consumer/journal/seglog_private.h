@@ -21,6 +21,8 @@ typedef struct Segment
 	SegPosition prev; /* last group before it */
 	uint64_t bytes;	  /* whole groups in the kernel */
 	int fd;			  /* -1 once synced and no longer written */
+	uint64_t packed;  /* bytes of the compressed file; 0: the plain one stands */
+	bool busy;		  /* being compressed: not to be trimmed */
 } Segment;
 
 struct SegLog

@@ -62,26 +62,6 @@ seg_follows(SegPosition a, SegPosition b)
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-void
-segment_name(uint32_t number, char name[SEGMENT_NAME_BYTES])
-{
-	snprintf(name, SEGMENT_NAME_BYTES, "%010u.seg", number);
-}
-
-bool
-segment_number(const char *name, uint32_t *number)
-{
-	uint64_t v = 0;
-	int i;
-
-	for (i = 0; i < 10 && name[i] >= '0' && name[i] <= '9'; i++)
-		v = v * 10 + (uint64_t) (name[i] - '0');
-	if (i != 10 || strcmp(name + i, ".seg") != 0 || v == 0 || v > UINT32_MAX)
-		return false;
-	*number = (uint32_t) v;
-	return true;
-}
-
 static int
 compare_numbers(const void *a, const void *b)
 {
@@ -100,6 +80,18 @@ name_seen(void *context, const char *name)
 		buffer_append_u32(context, number);
 }
 
+/* A plain and a compressed file of one segment count once. */
+static int
+drop_doubles(uint32_t *numbers, int n)
+{
+	int kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if (kept == 0 || numbers[i] != numbers[kept - 1])
+			numbers[kept++] = numbers[i];
+	return kept;
+}
+
 bool
 segment_list(int dirfd, uint32_t **numbers, int *n, Error *err)
 {
@@ -114,6 +106,7 @@ segment_list(int dirfd, uint32_t **numbers, int *n, Error *err)
 	*n = (int) (found.len / sizeof(uint32_t));
 	if (*n > 0)
 		qsort(*numbers, (size_t) *n, sizeof(uint32_t), compare_numbers);
+	*n = drop_doubles(*numbers, *n);
 	return true;
 }
 
@@ -146,14 +139,14 @@ header_refuse(Error *err, const char *what, uint32_t number, const char *why)
 }
 
 bool
-segment_header_read(int fd, const char *what, uint32_t magic, uint32_t number, SegmentHeader *header,
+segment_header_read(SegFile *file, const char *what, uint32_t magic, uint32_t number, SegmentHeader *header,
 					Buffer *owner, bool *valid, Error *err)
 {
 	uint8_t bytes[SEGMENT_HEADER_BYTES + SEGMENT_OWNER_BYTES_MAX];
 	size_t got;
 
 	*valid = false;
-	if (!fs_pread(fd, bytes, sizeof(bytes), 0, &got, err))
+	if (!segfile_read(file, bytes, sizeof(bytes), 0, &got, err))
 		return error_wrap(err, "%s segment %010u", what, number);
 	if (got < SEGMENT_HEADER_BYTES)
 		return true;
@@ -247,13 +240,13 @@ record_plausible(const uint8_t *record, uint32_t magic, uint64_t room)
 }
 
 void
-segment_cursor_init(SegmentCursor *cursor, int fd, uint32_t magic, const SegmentHeader *header,
+segment_cursor_init(SegmentCursor *cursor, SegFile *file, uint32_t magic, const SegmentHeader *header,
 					uint64_t limit)
 {
 	Buffer window = cursor->window;
 
 	buffer_reset(&window);
-	*cursor = (SegmentCursor){.fd = fd, .magic = magic, .window = window, .limit = limit};
+	*cursor = (SegmentCursor){.file = file, .magic = magic, .window = window, .limit = limit};
 	cursor->start = cursor->offset = header->bytes;
 	cursor->seed = segment_seed(&header->stream_id, magic, header->number);
 	cursor->last = header->prev;
@@ -291,7 +284,7 @@ window_fill(SegmentCursor *cursor, size_t need, uint8_t **at, Error *err)
 		if (want > cursor->limit - cursor->offset)
 			want = (size_t) (cursor->limit - cursor->offset);
 		buffer_reserve(window, want - window->len);
-		if (!fs_pread(cursor->fd, window->data + window->len, want - window->len, end, &got, err))
+		if (!segfile_read(cursor->file, window->data + window->len, want - window->len, end, &got, err))
 			return false;
 		window->len += got;
 		if (window->len < need)
@@ -359,7 +352,7 @@ segment_next(SegmentCursor *cursor, SegmentRecord *record, Error *err)
 
 /* CRC of a record that may be larger than any window. */
 static bool
-record_intact(int fd, uint32_t seed, uint64_t offset, const uint8_t *header, bool *intact, Error *err)
+record_intact(SegFile *file, uint32_t seed, uint64_t offset, const uint8_t *header, bool *intact, Error *err)
 {
 	uint32_t crc = crc32c(offset_seed(seed, offset), header + 4, SEGMENT_RECORD_BYTES - 4);
 	uint64_t at = offset + SEGMENT_RECORD_BYTES;
@@ -371,7 +364,7 @@ record_intact(int fd, uint32_t seed, uint64_t offset, const uint8_t *header, boo
 		size_t want = end - at < sizeof(chunk) ? (size_t) (end - at) : sizeof(chunk);
 		size_t got;
 
-		if (!fs_pread(fd, chunk, want, at, &got, err))
+		if (!segfile_read(file, chunk, want, at, &got, err))
 			return false;
 		if (got < want)
 			break;
@@ -387,19 +380,21 @@ record_intact(int fd, uint32_t seed, uint64_t offset, const uint8_t *header, boo
  * quadratic: after `budget` bytes of payload it gives up and says found, which is the side that stops and asks.
  */
 static bool
-find_record(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes, const uint64_t *beyond,
-			bool *found, Error *err)
+find_record(SegFile *file, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes,
+			const uint64_t *beyond, bool *found, Error *err)
 {
 	uint64_t budget = 8 * bytes + (UINT64_C(64) << 20);
 	Buffer window = {0};
 	size_t got = 0;
 	bool ok = true;
 
-	*found = false;
+	*found = segfile_packed(file);
+	if (*found)
+		return true;
 	buffer_reserve(&window, SEGMENT_READ_BYTES);
 	while (ok && !*found && from + SEGMENT_RECORD_BYTES <= bytes)
 	{
-		ok = fs_pread(fd, window.data, SEGMENT_READ_BYTES, from, &got, err);
+		ok = segfile_read(file, window.data, SEGMENT_READ_BYTES, from, &got, err);
 		if (!ok || got < SEGMENT_RECORD_BYTES)
 			break;
 		for (size_t i = 0; ok && !*found && i + SEGMENT_RECORD_BYTES <= got; i++)
@@ -410,7 +405,7 @@ find_record(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes
 				!record_plausible(header, magic, bytes - (from + i)) ||
 				(beyond != NULL && record_claim(header, from + i) <= *beyond))
 				continue;
-			ok = record_intact(fd, seed, from + i, header, found, err);
+			ok = record_intact(file, seed, from + i, header, found, err);
 			if (budget < get32(header + 4))
 				*found = true;
 			else
@@ -423,15 +418,15 @@ find_record(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes
 }
 
 bool
-segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes, bool *found,
+segment_find_valid(SegFile *file, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes, bool *found,
 				   Error *err)
 {
-	return find_record(fd, magic, seed, from, bytes, NULL, found, err);
+	return find_record(file, magic, seed, from, bytes, NULL, found, err);
 }
 
 bool
-segment_find_claim(int fd, uint32_t magic, uint32_t seed, uint64_t bad, uint64_t bytes, bool *found,
+segment_find_claim(SegFile *file, uint32_t magic, uint32_t seed, uint64_t bad, uint64_t bytes, bool *found,
 				   Error *err)
 {
-	return find_record(fd, magic, seed, bad + 1, bytes, &bad, found, err);
+	return find_record(file, magic, seed, bad + 1, bytes, &bad, found, err);
 }

@@ -25,6 +25,7 @@
 #ifndef WALRANK_SEGMENT_H
 #define WALRANK_SEGMENT_H
 
+#include "journal/segfile.h"
 #include "journal/seglog.h"
 
 #define SEGMENT_VERSION 1
@@ -36,7 +37,6 @@
 #ifndef SEGMENT_READ_BYTES /* the sanitized build reads in small windows, so that their edges are met */
 #define SEGMENT_READ_BYTES (256 * 1024)
 #endif
-#define SEGMENT_NAME_BYTES 24
 
 enum
 {
@@ -54,8 +54,6 @@ typedef struct SegmentHeader
 	uint32_t bytes; /* of the header, with the owner's */
 } SegmentHeader;
 
-extern void segment_name(uint32_t number, char name[SEGMENT_NAME_BYTES]);
-extern bool segment_number(const char *name, uint32_t *number); /* false: not the name of a segment */
 /* Sorted; *numbers is malloc'ed. */
 extern bool segment_list(int dirfd, uint32_t **numbers, int *n, Error *err);
 extern int seg_compare(SegPosition a, SegPosition b);
@@ -67,7 +65,7 @@ extern void segment_header_put(Buffer *out, uint32_t magic, const SegmentHeader 
  * *valid is false when the bytes are no header (torn).  A valid header of another log, number or a newer version fails
  * with ERR_REFUSE: nothing that was written by a program stands in the wrong place by accident.  owner may be NULL.
  */
-extern bool segment_header_read(int fd, const char *what, uint32_t magic, uint32_t number,
+extern bool segment_header_read(SegFile *file, const char *what, uint32_t magic, uint32_t number,
 								SegmentHeader *header, Buffer *owner, bool *valid, Error *err);
 
 /* The part of a record's CRC that does not change within a segment. */
@@ -84,7 +82,7 @@ extern void segment_record_claim(uint8_t *record, uint64_t offset, uint64_t dura
 /* Walks the records of one segment through a window. */
 typedef struct SegmentCursor
 {
-	int fd;
+	SegFile *file;
 	uint32_t magic;
 	uint32_t seed;
 	uint64_t start;	 /* of the preamble */
@@ -115,18 +113,19 @@ typedef enum
 	SEGMENT_FAILED,
 } SegmentResult;
 
-extern void segment_cursor_init(SegmentCursor *cursor, int fd, uint32_t magic, const SegmentHeader *header,
-								uint64_t limit);
+extern void segment_cursor_init(SegmentCursor *cursor, SegFile *file, uint32_t magic,
+								const SegmentHeader *header, uint64_t limit);
 extern void segment_cursor_free(SegmentCursor *cursor);
 extern SegmentResult segment_next(SegmentCursor *cursor, SegmentRecord *record, Error *err);
 /*
  * What is not synced reaches the disk in any order, so an intact record alone says nothing of what stands before it.
  * *found: some record after `bad` is intact and claims that the file was durable beyond `bad`, which is damage, then.
+ * A compressed segment was whole when it was compressed: nothing was ever torn off it.
  */
-extern bool segment_find_claim(int fd, uint32_t magic, uint32_t seed, uint64_t bad, uint64_t bytes,
+extern bool segment_find_claim(SegFile *file, uint32_t magic, uint32_t seed, uint64_t bad, uint64_t bytes,
 							   bool *found, Error *err);
 /* *found: at or after `from` some record is intact. */
-extern bool segment_find_valid(int fd, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes,
+extern bool segment_find_valid(SegFile *file, uint32_t magic, uint32_t seed, uint64_t from, uint64_t bytes,
 							   bool *found, Error *err);
 
 #endif /* WALRANK_SEGMENT_H */

@@ -37,11 +37,11 @@ reader_refuse(const SegReader *reader, Error *err, uint64_t offset, const char *
 }
 
 static bool
-header_check(SegReader *reader, int fd, SegmentHeader *header, Error *err)
+header_check(SegReader *reader, SegFile *file, SegmentHeader *header, Error *err)
 {
 	bool valid;
 
-	if (!segment_header_read(fd, reader->what, reader->magic, reader->number, header, NULL, &valid, err))
+	if (!segment_header_read(file, reader->what, reader->magic, reader->number, header, NULL, &valid, err))
 		return false;
 	if (!valid)
 		return reader_refuse(reader, err, 0, "bad header");
@@ -54,31 +54,28 @@ header_check(SegReader *reader, int fd, SegmentHeader *header, Error *err)
 static bool
 segment_enter(SegReader *reader, uint32_t number, uint64_t limit, Error *err)
 {
-	bool continues = reader->cursor.fd >= 0;
+	bool continues = reader->cursor.file != NULL;
 	SegPosition last = reader->cursor.last;
-	char name[SEGMENT_NAME_BYTES];
 	SegmentHeader header;
 	uint64_t bytes;
-	int fd;
+	SegFile *file;
 
-	segment_name(number, name);
-	if (!fs_open(reader->dirfd, name, O_RDONLY, &fd, err))
+	if (!segfile_open(reader->dirfd, number, &file, err))
 		return error_wrap(err, "%s", reader->what);
-	if (continues)
-		fs_close(reader->cursor.fd);
-	reader->cursor.fd = fd; /* the cursor owns it now */
+	segfile_close(reader->cursor.file);
+	reader->cursor.file = file; /* the cursor owns it now */
 	reader->number = number;
-	if (!header_check(reader, fd, &header, err))
+	if (!header_check(reader, file, &header, err))
 		return false;
 	if (continues && (seg_compare(header.prev, last) != 0 || reader->cursor.index > 0))
 		return reader_refuse(reader, err, 0, "it does not continue the segment before it");
-	if (!fs_size(fd, &bytes, err))
-		return error_wrap(err, "\"%s\"", name);
+	if (!segfile_bytes(file, &bytes, err))
+		return error_wrap(err, "%s segment %010u", reader->what, number);
 	if (limit > bytes)
 		limit = bytes;
 	if (limit < header.bytes)
 		return reader_refuse(reader, err, limit, "it ends in its header");
-	segment_cursor_init(&reader->cursor, fd, reader->magic, &header, limit);
+	segment_cursor_init(&reader->cursor, file, reader->magic, &header, limit);
 	return true;
 }
 
@@ -91,7 +88,6 @@ reader_alloc(int dirfd, const char *what, uint32_t magic, SegPosition at)
 	reader->what = what;
 	reader->magic = magic;
 	reader->from = at;
-	reader->cursor.fd = -1;
 	return reader;
 }
 
@@ -100,8 +96,7 @@ segreader_close(SegReader *reader)
 {
 	if (reader == NULL)
 		return;
-	if (reader->cursor.fd >= 0)
-		fs_close(reader->cursor.fd);
+	segfile_close(reader->cursor.file);
 	segment_cursor_free(&reader->cursor);
 	if (reader->dirfd >= 0)
 		fs_close(reader->dirfd);
@@ -196,7 +191,7 @@ live_advance(SegReader *reader, Error *err)
 			reader->cursor.limit = limit;
 			return SEG_RECORD;
 		case MORE_TRIMMED:
-			if (!fs_size(reader->cursor.fd, &bytes, err))
+			if (!segfile_bytes(reader->cursor.file, &bytes, err))
 				return SEG_ERROR;
 			if (bytes > reader->cursor.limit)
 			{
@@ -251,12 +246,12 @@ newest_measure(SegReader *reader, Error *err)
 			reader->newest_bytes = reader->cursor.offset;
 	if (at == SEGMENT_FAILED)
 		return false;
-	if (at == SEGMENT_BAD && !segment_find_claim(reader->cursor.fd, reader->magic, reader->cursor.seed,
+	if (at == SEGMENT_BAD && !segment_find_claim(reader->cursor.file, reader->magic, reader->cursor.seed,
 												 reader->cursor.offset, bytes, &intact, err))
 		return false;
 	reader->newest_damaged = intact;
-	fs_close(reader->cursor.fd);
-	reader->cursor.fd = -1;
+	segfile_close(reader->cursor.file);
+	reader->cursor.file = NULL;
 	return true;
 }
 
@@ -270,17 +265,15 @@ dir_find(SegReader *reader, const uint32_t *numbers, int n, uint32_t *number, Er
 	*number = 0;
 	for (int i = n - 1; i >= 0 && *number == 0; i--)
 	{
-		char name[SEGMENT_NAME_BYTES];
 		SegmentHeader header;
+		SegFile *file;
 		bool valid;
 		bool ok;
-		int fd;
 
-		segment_name(numbers[i], name);
-		if (!fs_open(reader->dirfd, name, O_RDONLY, &fd, err))
+		if (!segfile_open(reader->dirfd, numbers[i], &file, err))
 			return false;
-		ok = segment_header_read(fd, reader->what, reader->magic, numbers[i], &header, NULL, &valid, err);
-		fs_close(fd);
+		ok = segment_header_read(file, reader->what, reader->magic, numbers[i], &header, NULL, &valid, err);
+		segfile_close(file);
 		if (!ok)
 			return false;
 		if (!valid && i == n - 1 && n > 1)

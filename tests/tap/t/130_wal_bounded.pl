@@ -41,7 +41,7 @@ sub writer
 	my $pid = fork() // die "fork: $!";
 	return $pid if $pid;
 	eval { # whatever happens, a child must not stop the servers
-		my $psql = $source->background_psql('postgres');
+		my $psql = $source->background_psql('postgres', timeout => $seconds + 120);
 		my $end = time + $seconds;
 		my $next = time;
 		while (time < $end)
@@ -115,7 +115,7 @@ SKIP:
 	my $sql = "UPDATE item SET v = v + 1 WHERE id BETWEEN 2 AND 501";
 	my (@before, @during);
 	my $most = watch_child(writer(30, $rate / 500, $sql), sub { push @before, probe() });
-	my $holder = $search->background_psql('postgres');
+	my $holder = $search->background_psql('postgres', timeout => $stall_seconds + 300);
 	$holder->query_safe('BEGIN; LOCK TABLE walrank_out.score_item IN ACCESS EXCLUSIVE MODE');
 	my $from = time;
 	$most = watch_child(writer($stall_seconds, $rate / 500, $sql), sub { push @during, probe() });
