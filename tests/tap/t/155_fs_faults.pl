@@ -19,7 +19,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $tier = $ENV{WALRANK_TIER};
-my $sample = $ENV{WALRANK_SAMPLE} // { check => 40, full => 0, torture => 0 }->{$tier};
+my $sample = $ENV{WALRANK_SAMPLE} // { check => 30, full => 0, torture => 0 }->{$tier};
 my $workers = 3; # they wait for the disk and for each other's servers most of the time
 seed();
 
@@ -190,6 +190,7 @@ for my $call (@calls)
 	push @points, map { { process => $call->{process}, spec => "$call->{kind}:$call->{name}:$call->{number}:$_" } }
 	  $tier eq 'full' ? $modes->[ rand @$modes ] : @$modes;
 }
+@points = grep { $_->{spec} =~ /:\Q$ENV{WALRANK_MODE}\E$/ } @points if $ENV{WALRANK_MODE};
 if ($sample && $sample < @points)
 {
 	@points = map { splice @points, rand @points, 1 } 1 .. $sample;
@@ -221,13 +222,16 @@ my $began = time;
 is(join(' ', map { waitpid $_, 0; $? } @pids), join(' ', (0) x $workers), 'all workers came to their end');
 
 my %count = map { ($_ => 0) } qw(runs recovered refused wrong unreached);
-my @wrong;
+my (@wrong, %mode);
 for my $w (1 .. $workers)
 {
 	for my $line (split /\n/, slurp("$dir/$w"))
 	{
 		my $r = decode_json($line);
 		$count{runs}++;
+		my ($how) = $r->{spec} =~ /:(\w+)$/;
+		$mode{$how}{ @{ $r->{ends} } ? 'ended' : 'went on' }++ if $r->{fired};
+		note "$r->{process} $r->{spec}: ", $r->{fired} ? @{ $r->{ends} } ? "ended with @{$r->{ends}}" : 'went on' : 'not reached';
 		if ($r->{wrong}) { $count{wrong}++; push @wrong, $r }
 		elsif (!$r->{fired}) { $count{unreached}++ }
 		elsif (grep { $_ ne '99' } @{ $r->{ends} }) { $count{refused}++ } # it said so and ended; the next start was right
@@ -239,6 +243,7 @@ for my $w (1 .. $workers)
 }
 diag sprintf 'of %d faults: recovered %d, refused %d (ended with a message, right after the next start), not reached %d, wrong %d; %.0f s', $count{runs},
   @count{qw(recovered refused unreached wrong)}, time - $began;
+diag join '; ', map { my $m = $_; "$m: " . join ', ', map { "$mode{$m}{$_} $_" } sort keys %{ $mode{$m} } } sort keys %mode;
 is($count{runs}, scalar @points, 'every run was made');
 cmp_ok($count{unreached}, '<', $count{runs} / 3 + 1, 'the calls that were to fail are those that are made');
 is(scalar @wrong, 0, 'recovered or refused correctly: all') or diag join "\n", map { "$_->{process} $_->{spec}: $_->{wrong}; ends: @{$_->{ends}}\n" . ($_->{log} // '') } @wrong[ 0 .. ($#wrong < 19 ? $#wrong : 19) ];
