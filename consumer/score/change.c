@@ -79,6 +79,10 @@ apply_upsert(Scorer *scorer, Relation *relation, const WireChange *change, Error
  * put aside, as an item of the relation's number with DISPLACED_BIT, until a change moves or deletes
  * it: the first change away from a key means the item that was there first.  Nothing of this outlives
  * the transaction.
+ *
+ * While the table is read, there may be such an item that we have not met: a key with nothing put aside but a
+ * place.  A change away from it means one of the two, and cannot say which: then nothing is made of either's
+ * image, and the table is read once more.
  */
 
 static bool
@@ -102,14 +106,15 @@ displace(Scorer *scorer, Relation *relation, Slice key, Slice image, Error *err)
 	return ok;
 }
 
-/* *taken: the item that has to leave the key is the one put aside; its image is in scorer->spliced. */
+/* *taken: the item that has to leave the key is the one put aside; its image is in scorer->spliced. *unsure: or not. */
 static bool
-take_displaced(Scorer *scorer, Relation *relation, Slice key, bool *taken, Error *err)
+take_displaced(Scorer *scorer, Relation *relation, Slice key, bool *taken, bool *unsure, Error *err)
 {
 	uint64_t fingerprint;
 	Slice value;
+	bool found;
 
-	*taken = false;
+	*taken = *unsure = false;
 	if (relation->displaced == 0)
 		return true;
 	if (!store_item_get(scorer->store, relation->number | DISPLACED_BIT, key, &value, taken, err))
@@ -121,6 +126,12 @@ take_displaced(Scorer *scorer, Relation *relation, Slice key, bool *taken, Error
 	buffer_append(&scorer->spliced, value.data + sizeof(fingerprint), value.len - sizeof(fingerprint));
 	relation->displaced--;
 	relation->dirty = true;
+	if (scorer->spliced.len == 0 && relation->touching)
+	{
+		*taken = false;
+		*unsure = relation->redo = true;
+		return store_item_delete(scorer->store, relation->number | DISPLACED_BIT, key, &found, err);
+	}
 	/* altered inside the transaction: what it carries has to do */
 	if (fingerprint != relation->current->fingerprint)
 		buffer_reset(&scorer->spliced);
@@ -179,8 +190,9 @@ static bool
 apply_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
 	bool taken;
+	bool unsure;
 
-	if (!take_displaced(scorer, relation, key, &taken, err))
+	if (!take_displaced(scorer, relation, key, &taken, &unsure, err))
 		return false;
 	return taken ? tell_staying(scorer, relation, key, err) : delete_item(scorer, relation, key, err);
 }
@@ -215,8 +227,9 @@ leave_key(Scorer *scorer, Relation *relation, const WireChange *change, Slice ol
 {
 	Slice stored;
 	bool taken;
+	bool unsure;
 
-	if (!take_displaced(scorer, relation, old_key, &taken, err))
+	if (!take_displaced(scorer, relation, old_key, &taken, &unsure, err))
 		return false;
 	if (taken)
 	{
@@ -227,7 +240,7 @@ leave_key(Scorer *scorer, Relation *relation, const WireChange *change, Slice ol
 	}
 	if (!show_load(scorer, relation, old_key, &stored, err))
 		return false;
-	if (!moving_image(scorer, relation, change, scorer->had ? &stored : NULL))
+	if (!moving_image(scorer, relation, change, scorer->had && !unsure ? &stored : NULL))
 		return malformed(scorer);
 	return show_delete(scorer, relation, old_key, err) &&
 		   (!relation->touching || touch_key(scorer, relation, old_key, err));
@@ -241,14 +254,15 @@ enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
 
 	if (!show_load(scorer, relation, key, &stored, err))
 		return false;
-	if (scorer->had && relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
+	if ((scorer->had || (relation->touching && relation->fill != FILL_DONE)) &&
+		relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
 		return false;
 	if (!show_item(scorer, relation, key, OP_INSERT, err))
 		return false;
 	if (!relation->touching)
 		return true;
 	/* the row under the new key is another's, or older: only a later reading can complete it */
-	if (scorer->image.unknown >= 0 && relation->fill != FILL_DONE && !list_add(scorer, relation, key, err))
+	if (relation->fill != FILL_DONE && !list_moved(scorer, relation, key, err))
 		return false;
 	return touch_key(scorer, relation, key, err);
 }

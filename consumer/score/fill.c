@@ -200,7 +200,7 @@ fill_row(Scorer *scorer, Slice body, Error *err)
 bool
 fill_forget(Scorer *scorer, Relation *relation, Error *err)
 {
-	relation->touching = relation->mending = relation->naming = relation->scanned = false;
+	relation->touching = relation->mending = relation->naming = relation->scanned = relation->redo = false;
 	relation->truncate_lsn = 0;
 	relation->chunk = 0;
 	relation->clearing.job = 0;
@@ -279,6 +279,12 @@ fill_end(Scorer *scorer, Error *err)
 	buffer_append_slice(&relation->resume, buffer_slice(&scorer->detail));
 	if (!scorer->unit.last_chunk)
 		return true;
+	if (relation->redo)
+	{
+		buffer_reset(&relation->resume);
+		relation->fill = FILL_PENDING;
+		return true;
+	}
 	if (!list_settle(scorer, relation, relation->scanned, err))
 		return false;
 	relation->scanned = true;

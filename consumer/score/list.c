@@ -6,16 +6,36 @@
  * the key goes on a list, an item of the relation's number with LISTED_BIT whose value is the unit that
  * put it there.  A round reads the keys listed before its BEGIN, with a point of its own; what is listed
  * meanwhile waits for the next one.
+ *
+ * Where the table is read again because changes may be missing, an image that moves may be complete and
+ * out of date all the same: then its key stays on the list (DOUBT_BIT) until a round has read it.
  */
 #include "score/pack.h"
 #include "score/step.h"
 
-bool
-list_add(Scorer *scorer, Relation *relation, Slice key, Error *err)
+#define DOUBT_BIT (UINT64_C(1) << 63)
+
+static bool
+carried_all(const Scorer *scorer, const Relation *relation)
 {
-	uint64_t seq = scorer->unit.seq;
+	const Version *version = relation->current;
+
+	for (uint32_t i = 0; i < version->head.ncolumns; i++)
+		if (!version->columns[i].key && !scorer->image.carried[i])
+			return false;
+	return true;
+}
+
+bool
+list_moved(Scorer *scorer, Relation *relation, Slice key, Error *err)
+{
+	bool doubt = relation->naming && !carried_all(scorer, relation);
+	uint64_t seq = scorer->unit.seq | (doubt ? DOUBT_BIT : 0);
 	Slice value;
 	bool found;
+
+	if (scorer->image.unknown < 0 && !doubt)
+		return true;
 
 	if (!store_item_get(scorer->store, relation->number | LISTED_BIT, key, &value, &found, err) ||
 		!store_item_put(scorer->store, relation->number | LISTED_BIT, key, slice_make(&seq, sizeof(seq)),
@@ -26,9 +46,9 @@ list_add(Scorer *scorer, Relation *relation, Slice key, Error *err)
 	return true;
 }
 
-/* Whether a key's item still waits for a row. */
+/* Whether a key's item still waits for a row; in doubt it does as long as it is there. */
 static bool
-waits(Scorer *scorer, const Relation *relation, Slice key, bool *still, Error *err)
+waits(Scorer *scorer, const Relation *relation, Slice key, bool doubt, bool *still, Error *err)
 {
 	Slice value;
 	Item item;
@@ -37,7 +57,7 @@ waits(Scorer *scorer, const Relation *relation, Slice key, bool *still, Error *e
 		return error_wrap(err, "item of relation %u", relation->number);
 	if (*still && !item_open(value, &item))
 		return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
-	*still = *still && !item.whole;
+	*still = *still && (doubt || !item.whole);
 	return true;
 }
 
@@ -52,6 +72,7 @@ gather(Scorer *scorer, const Relation *relation, bool all, uint64_t before, Buff
 	{
 		bool still = false;
 		uint64_t seq;
+		bool doubt;
 		Slice key;
 		Slice value;
 
@@ -60,7 +81,9 @@ gather(Scorer *scorer, const Relation *relation, bool all, uint64_t before, Buff
 		if (done)
 			break;
 		memcpy(&seq, value.data, sizeof(seq));
-		if (!all && seq >= before && !waits(scorer, relation, key, &still, err))
+		doubt = seq & DOUBT_BIT;
+		seq &= ~DOUBT_BIT;
+		if (!all && seq >= before && !waits(scorer, relation, key, doubt, &still, err))
 			return false;
 		if (!still)
 			pack_bytes(keys, key);

@@ -241,6 +241,7 @@ enum
 	ROW_MENDING = 16,
 	ROW_NAMING = 32,
 	ROW_CURSOR = 64,
+	ROW_REDO = 128,
 };
 
 static void
@@ -249,7 +250,7 @@ relation_pack(const Relation *relation, Buffer *row)
 	uint64_t flags = (relation->watched ? ROW_WATCHED : 0) | (relation->touching ? ROW_TOUCHING : 0) |
 					 (relation->scanned ? ROW_SCANNED : 0) | (relation->lost ? ROW_LOST : 0) |
 					 (relation->mending ? ROW_MENDING : 0) | (relation->naming ? ROW_NAMING : 0) |
-					 (relation->clearing.cursor.started ? ROW_CURSOR : 0);
+					 (relation->clearing.cursor.started ? ROW_CURSOR : 0) | (relation->redo ? ROW_REDO : 0);
 
 	pack_number(row, RELATION_ROW_FORMAT);
 	pack_number(row, relation->oid);
@@ -322,6 +323,7 @@ relation_restore(Relations *relations, const RelationRow *row, Error *err)
 	relation->touching = row->flags & ROW_TOUCHING;
 	relation->scanned = row->flags & ROW_SCANNED;
 	relation->naming = row->flags & ROW_NAMING;
+	relation->redo = row->flags & ROW_REDO;
 	relation->chunk = row->chunk;
 	relation->begun = row->begun;
 	relation->listed = row->listed;

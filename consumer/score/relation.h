@@ -58,6 +58,7 @@ struct Relation
 	uint64_t begun;	   /* seq of its last BEGIN */
 	Buffer resume;	   /* what its last END said: the next chunk begins after that key */
 	bool scanned;	   /* all ranges have been read; what is listed has not */
+	bool redo;		   /* .. and it was not told which item moved: the table is to be read once more */
 	uint64_t listed;   /* keys whose items only a row of a later point can complete */
 	bool lost;		   /* changes may be missing, until a reading begun from now on has ended (lost.c) */
 	bool mending;	   /* the reading under way began after the last loss */

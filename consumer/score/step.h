@@ -213,8 +213,8 @@ extern void lost_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk);
 
 /* ---- list.c ------------------------------------------------------------------------------- */
 
-/* A live key change left this item incomplete. */
-extern bool list_add(Scorer *scorer, Relation *relation, Slice key, Error *err);
+/* A live key change brought scorer->image here: listed, if only a later row can complete it. */
+extern bool list_moved(Scorer *scorer, Relation *relation, Slice key, Error *err);
 /* At a last END: what is complete or gone leaves the list; after a round of it, all that the round has read. */
 extern bool list_settle(Scorer *scorer, Relation *relation, bool round, Error *err);
 extern bool list_clear(Scorer *scorer, Relation *relation, Error *err);
