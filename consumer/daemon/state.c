@@ -288,6 +288,20 @@ announce_engine(State *state, const Config *config, Error *err)
 	return ok || error_wrap(err, "could not record the change of the scoring engine");
 }
 
+typedef struct Reach
+{
+	int feed_dirfd;
+	FeedSettings feed;
+} Reach;
+
+static bool
+feed_reaches_store(void *arg, uint64_t seq, uint32_t part, Error *err)
+{
+	const Reach *reach = arg;
+
+	return feed_reaches(reach->feed_dirfd, &reach->feed, seq, part, err);
+}
+
 static bool
 open_store_and_feed(State *state, const Config *config, const StreamId *stream_id, Error *err)
 {
@@ -298,7 +312,10 @@ open_store_and_feed(State *state, const Config *config, const StreamId *stream_i
 	uint64_t durable;
 	Lsn lsn;
 	bool announce;
+	Reach reach = {state->feed_dirfd, feed_settings(state, config, stream_id)};
 
+	settings.reaches = feed_reaches_store;
+	settings.reaches_arg = &reach;
 	journal_appended(state->journal, &head);
 	journal_durable(state->journal, &durable, &lsn);
 	if (!store_open(state->store_dirfd, &settings, stream_id, head.seq, durable, &state->store, err))

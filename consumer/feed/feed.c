@@ -138,23 +138,51 @@ refuse_hint(Error *err)
 	return false;
 }
 
+/* Whole units up to store_seq, however many pieces the last one has; or some pieces of the next. */
+static void
+cut_range(uint64_t store_seq, uint32_t store_part, SegPosition *least, SegPosition *most)
+{
+	*least = (SegPosition){store_seq, 0};
+	*most = (SegPosition){store_seq, UINT32_MAX};
+	if (store_part > 0)
+		*least = *most = (SegPosition){store_seq + 1, store_part - 1};
+}
+
+static SegScan
+cut_scan(Feed *feed, uint64_t store_seq, uint32_t store_part)
+{
+	feed->last_type = 0;
+	feed->store_seq = store_seq;
+	feed->store_part = store_part;
+	return (SegScan){
+		.preamble_seen = dictionary_seen, .record_seen = record_seen, .accept = accept, .context = feed};
+}
+
+bool
+feed_reaches(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t store_part, Error *err)
+{
+	SegSettings log = log_settings(settings);
+	Feed seen;
+	SegScan scan = cut_scan(&seen, store_seq, store_part);
+	SegPosition least;
+	SegPosition most;
+
+	cut_range(store_seq, store_part, &least, &most);
+	return seglog_reaches(dirfd, &log, &scan, least, most, err);
+}
+
 bool
 feed_open(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t store_part, Feed **result,
 		  Error *err)
 {
 	SegSettings log = log_settings(settings);
 	Feed *feed = feed_alloc();
-	SegScan scan = {
-		.preamble_seen = dictionary_seen, .record_seen = record_seen, .accept = accept, .context = feed};
-	/* whole units up to store_seq, however many pieces the last one has; or some pieces of the next */
-	SegPosition least = {store_seq, 0};
-	SegPosition most = {store_seq, UINT32_MAX};
+	SegScan scan = cut_scan(feed, store_seq, store_part);
+	SegPosition least;
+	SegPosition most;
 
 	*result = NULL;
-	if (store_part > 0)
-		least = most = (SegPosition){store_seq + 1, store_part - 1};
-	feed->store_seq = store_seq;
-	feed->store_part = store_part;
+	cut_range(store_seq, store_part, &least, &most);
 	if (!seglog_open_cut(dirfd, &log, &scan, least, most, &feed->log, err))
 	{
 		feed_close(feed);

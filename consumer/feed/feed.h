@@ -28,6 +28,9 @@ extern bool feed_create(int dirfd, const FeedSettings *settings, Feed **feed, Er
 /* Opens and cuts to (seq, part); ERR_REFUSE, nothing touched, when the feed does not reach it. */
 extern bool feed_open(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t store_part,
 					  Feed **feed, Error *err);
+/* What it would refuse, with nothing touched. */
+extern bool feed_reaches(int dirfd, const FeedSettings *settings, uint64_t store_seq, uint32_t store_part,
+						 Error *err);
 extern void feed_close(Feed *feed);
 
 /* record: from scorer_record(). Gathers in memory until flush. On ERR_SPACE nothing was appended: call again. */

@@ -427,6 +427,27 @@ cut_find(Recovery *recovery, SegPosition least, SegPosition most, const SegScan 
 					 (unsigned long long) least.seq, least.part);
 }
 
+static bool
+cut_look(Recovery *recovery, const StreamId *stream_id, const SegScan *scan, SegPosition least,
+		 SegPosition most, int *keep, Walk *end, Error *err)
+{
+	return recovery_load(recovery, stream_id, err) && cut_find(recovery, least, most, scan, keep, end, err) &&
+		   check_heads(recovery, *keep, err) && (scan->accept == NULL || scan->accept(scan->context, err));
+}
+
+bool
+seglog_reaches(int dirfd, const SegSettings *settings, const SegScan *scan, SegPosition least,
+			   SegPosition most, Error *err)
+{
+	Recovery recovery = {.dirfd = dirfd, .what = settings->what, .magic = settings->magic};
+	Walk end;
+	int keep;
+	bool ok = cut_look(&recovery, &settings->stream_id, scan, least, most, &keep, &end, err);
+
+	recovery_free(&recovery);
+	return ok;
+}
+
 bool
 seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, SegPosition least,
 				SegPosition most, SegLog **result, Error *err)
@@ -441,9 +462,7 @@ seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, Seg
 	if (log == NULL)
 		return false;
 	/* all are synced: what a killed process left in the cache must be on disk before a snapshot counts on it */
-	ok = recovery_load(&recovery, &settings->stream_id, err) &&
-		 cut_find(&recovery, least, most, scan, &keep, &end, err) && check_heads(&recovery, keep, err) &&
-		 (scan->accept == NULL || scan->accept(scan->context, err)) &&
+	ok = cut_look(&recovery, &settings->stream_id, scan, least, most, &keep, &end, err) &&
 		 apply(log, &recovery, 0, keep, &end, err);
 	recovery_free(&recovery);
 	if (!ok)

@@ -69,6 +69,9 @@ extern bool seglog_open(int dirfd, const SegSettings *settings, const SegScan *s
  * For a derived log: keeps the groups up to `most` and cuts the rest unexamined, as what lies behind may be anything
  * after a power cut.  ERR_REFUSE, and nothing is touched, when the groups up to `least` are not all there.
  */
+/* What it would refuse, with nothing touched. */
+extern bool seglog_reaches(int dirfd, const SegSettings *settings, const SegScan *scan, SegPosition least,
+						   SegPosition most, Error *err);
 extern bool seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, SegPosition least,
 							SegPosition most, SegLog **log, Error *err);
 extern void seglog_close(SegLog *log);

@@ -4,6 +4,7 @@
 #include "score/recovery.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* A piece of a unit needs the whole unit to be there. */
 static bool
@@ -73,6 +74,12 @@ recovery_live(Recovery *recovery, const RecoveryFile *live, const char *damage, 
 		return RECOVERY_REFUSE;
 	else if (!within(live->position, recovery->journal_last))
 		recovery->reason = "it is beyond the end of the journal";
+	else if (live->unreached != NULL)
+	{
+		/* what a failing disk took of the feed is made again from a snapshot that it still reaches */
+		snprintf(recovery->unreached, sizeof(recovery->unreached), "rule R7: %s", live->unreached);
+		recovery->reason = recovery->unreached;
+	}
 	return recovery->reason == NULL ? RECOVERY_USE : RECOVERY_LIST;
 }
 
@@ -110,7 +117,7 @@ recovery_look(Recovery *recovery, const RecoveryFile *snapshot, Error *err)
 {
 	if (snapshot->sound && !header_fits(recovery, snapshot, err))
 		return RECOVERY_REFUSE;
-	if (snapshot->sound && within(snapshot->position, recovery->durable))
+	if (snapshot->sound && within(snapshot->position, recovery->durable) && snapshot->unreached == NULL)
 		return RECOVERY_RESTORE;
 	return next_snapshot(recovery, err);
 }

@@ -44,6 +44,7 @@ typedef struct RecoveryFile
 	bool sound;
 	StoreHeader header;
 	StorePosition position;
+	const char *unreached; /* R7: why the feed does not reach its position; NULL: it does */
 } RecoveryFile;
 
 typedef enum
@@ -62,6 +63,7 @@ typedef struct Recovery
 	uint64_t journal_last; /* the journal's last unit after its recovery .. */
 	uint64_t durable;	   /* .. and the last durable one */
 	const char *reason;	   /* why the live store is not used */
+	char unreached[256];   /* holds it */
 	uint64_t snapshots[SNAPSHOTS_MAX];
 	int left; /* of them not looked at yet */
 	uint64_t snapshot;

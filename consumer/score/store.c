@@ -554,6 +554,19 @@ head_load(Store *store, bool *sound, const char **reason, Error *err)
 	return true;
 }
 
+bool
+store_ask_feed(const StoreSettings *settings, RecoveryFile *file, Error *why, Error *err)
+{
+	file->unreached = NULL;
+	if (!file->sound || settings->reaches == NULL ||
+		settings->reaches(settings->reaches_arg, file->position.seq, file->position.part, why))
+		return true;
+	file->unreached = why->message;
+	if (why->class != ERR_REFUSE)
+		*err = *why;
+	return why->class == ERR_REFUSE;
+}
+
 /* The live store, if its file can be read at all. */
 static bool
 live_open(Store *store, Recovery *recovery, RecoveryAction *action, Error *err)
@@ -561,6 +574,7 @@ live_open(Store *store, Recovery *recovery, RecoveryAction *action, Error *err)
 	RecoveryFile live = {.name = "data.mdb"};
 	const char *damage = "its file cannot be read";
 	int rc = env_open(store, false);
+	Error why;
 
 	if (rc == ENOMEM || rc == EACCES || rc == EMFILE || rc == ENFILE || rc == ENOSPC)
 		return store_mdb_error(store, rc, "could not open the store", err);
@@ -568,6 +582,8 @@ live_open(Store *store, Recovery *recovery, RecoveryAction *action, Error *err)
 		return false;
 	live.header = store->header;
 	live.position = store->position;
+	if (!store_ask_feed(&store->settings, &live, &why, err))
+		return false;
 	*action = recovery_live(recovery, &live, damage, err);
 	return true;
 }
@@ -581,7 +597,7 @@ snapshot_open(Store *store, Recovery *recovery, Error *err)
 
 	env_close(store);
 	atomic_store(&store->failed, false); /* whatever was seen was seen in the file that goes */
-	if (!store_snapshot_restore(store->dirfd, recovery, err))
+	if (!store_snapshot_restore(store->dirfd, &store->settings, recovery, err))
 		return false;
 	log_line(LOG_WARNING, "store replaced by its snapshot of unit %" PRIu64 ": %s", recovery->snapshot,
 			 recovery->reason);

@@ -26,6 +26,9 @@ typedef struct StoreSettings
 	int snapshots;				   /* kept: 2; at least 1 */
 	uint64_t snapshot_bytes_per_s; /* snapshot_rate; 0 = no limit */
 	uint64_t hash_mask;			   /* tests: forces collisions; ~0 normally */
+	/* store_open: does the feed reach the position (R7)? ERR_REFUSE: no, and why. NULL: not asked. */
+	bool (*reaches)(void *arg, uint64_t seq, uint32_t part, Error *err);
+	void *reaches_arg;
 } StoreSettings;
 
 /* What else the header holds; compared or reported at open. */

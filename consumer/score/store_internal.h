@@ -217,6 +217,8 @@ extern void store_snapshot_name(uint64_t seq, char name[48]);
 extern bool store_file_check(int dirfd, const char *name, bool all, StoreHeader *header,
 							 StorePosition *position, bool *sound, char reason[256], Error *err);
 /* Puts the snapshot recovery chooses in the place of data.mdb. False with ERR_REFUSE: there is none to choose. */
-extern bool store_snapshot_restore(int dirfd, Recovery *recovery, Error *err);
+extern bool store_snapshot_restore(int dirfd, const StoreSettings *settings, Recovery *recovery, Error *err);
+/* Fills in whether the feed reaches the file's position; *why holds the reason. */
+extern bool store_ask_feed(const StoreSettings *settings, RecoveryFile *file, Error *why, Error *err);
 
 #endif /* WALRANK_STORE_INTERNAL_H */

@@ -219,7 +219,7 @@ snapshot_take_place(int dirfd, const char *name, Error *err)
 }
 
 bool
-store_snapshot_restore(int dirfd, Recovery *recovery, Error *err)
+store_snapshot_restore(int dirfd, const StoreSettings *settings, Recovery *recovery, Error *err)
 {
 	uint64_t seqs[SNAPSHOTS_MAX];
 	RecoveryAction action;
@@ -233,12 +233,15 @@ store_snapshot_restore(int dirfd, Recovery *recovery, Error *err)
 	while (action == RECOVERY_LOOK) /* ends: each look is at an older one */
 	{
 		RecoveryFile file = {.name = name};
+		Error why;
 
 		store_snapshot_name(recovery->snapshot, name);
 		if (!store_file_check(dirfd, name, true, &file.header, &file.position, &file.sound, reason, err))
 			return false;
 		if (!file.sound)
 			log_line(LOG_WARNING, "store snapshot \"%s\" is damaged and not used: %s", name, reason);
+		if (!store_ask_feed(settings, &file, &why, err))
+			return false;
 		action = recovery_look(recovery, &file, err);
 	}
 	return action == RECOVERY_RESTORE &&

@@ -117,6 +117,28 @@ the_newest_sound_snapshot_that_is_durable_is_taken(void **state)
 }
 
 static void
+a_store_that_the_feed_no_longer_reaches_gives_way_to_a_snapshot_it_does(void **state)
+{
+	const uint64_t seqs[] = {2, 4};
+	Recovery recovery = begun(9, 9);
+	RecoveryFile file = file_at(7, 0);
+	Error err;
+
+	file.unreached = "the feed ends at 3.0";
+	assert_int_equal(recovery_live(&recovery, &file, "", &err), RECOVERY_LIST);
+	assert_string_equal(recovery.reason, "rule R7: the feed ends at 3.0");
+	assert_int_equal(recovery_list(&recovery, seqs, 2, &err), RECOVERY_LOOK);
+	file = file_at(4, 0);
+	file.unreached = "the feed ends at 3.0";
+	assert_int_equal(recovery_look(&recovery, &file, &err), RECOVERY_LOOK);
+	file = file_at(2, 0);
+	assert_int_equal(recovery_look(&recovery, &file, &err), RECOVERY_RESTORE);
+	file.unreached = "there is no feed";
+	assert_int_equal(recovery_look(&recovery, &file, &err), RECOVERY_REFUSE);
+	assert_non_null(strstr(err.message, "rule R7"));
+}
+
+static void
 the_journal_has_to_reach_the_store(void **state)
 {
 	Error err;
@@ -150,6 +172,7 @@ main(void)
 		cmocka_unit_test(a_store_beyond_the_journal_or_damaged_gives_way),
 		cmocka_unit_test(another_stream_or_format_is_refused_by_rule),
 		cmocka_unit_test(the_newest_sound_snapshot_that_is_durable_is_taken),
+		cmocka_unit_test(a_store_that_the_feed_no_longer_reaches_gives_way_to_a_snapshot_it_does),
 		cmocka_unit_test(the_journal_has_to_reach_the_store),
 		cmocka_unit_test(another_engine_takes_over_at_its_config_alone),
 	};

@@ -35,7 +35,7 @@ static Error err;
 static int
 setup(void **state)
 {
-	settings = (StoreSettings){UINT64_C(1) << 20, UINT64_C(256) << 20, 2, 0, FULL_HASH};
+	settings = (StoreSettings){UINT64_C(1) << 20, UINT64_C(256) << 20, 2, 0, FULL_HASH, NULL, NULL};
 	strcpy(path, "/tmp/test_store.XXXXXX");
 	if (mkdtemp(path) == NULL)
 		return -1;
