@@ -99,8 +99,9 @@ $(B)/sim/walrank-sim-san: $(SIM_SRC) $(SIM_HDR) $(S)/libwalrank.a
 	@echo '  CC (san)     $@'
 	$(Q)$(SAN_CC) $(SAN_FLAGS) $(SIM_INC) -fsanitize=fuzzer-no-link -o $@ $(SIM_SRC) $(S)/libwalrank.a $(LIBS)
 
-.PHONY: sim
+.PHONY: sim sim-san
 sim: $(B)/sim/walrank-sim
+sim-san: $(B)/sim/walrank-sim-san
 
 # ---- sanitized build, fuzzing -------------------------------------------------------------------
 
@@ -172,20 +173,21 @@ check-deps:
 	@scripts/deps build test
 
 stage-files: check-deps
-	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault
+	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault sim
 
 check: stage-files
 	@scripts/unroot tests/run check $(TESTS)
 	@[ -n "$(TESTS)" ] || $(MAKE) --no-print-directory fuzz
 
 check-full: stage-files
-	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
+	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san sim-san
 	@scripts/unroot tests/run full $(TESTS)
 	@[ -n "$(TESTS)" ] || tests/fault/power_cut full
 	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory fuzz-full mutants && scripts/matrix check; }
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
+	@$(MAKE) --no-print-directory -j$(shell nproc) sim-san
 	@scripts/unroot tests/run torture $(TESTS)
 	@[ -n "$(TESTS)" ] || tests/fault/power_cut torture
 
