@@ -79,7 +79,7 @@ spew($d->{conf}, (my $own = slurp($d->{conf})) =~ s/slot = walrank/slot = other/
 check_refused('R6', 'store file "data.mdb" belongs to stream', 'store and journal of two streams');
 remove("$right/store");
 copy("$other->{state}/store", "$right/store");
-check_refused('', 'feed: .*another stream', 'journal, store and feed of two streams');
+check_refused('', 'rule R7: feed .*another stream', 'journal, store and feed of two streams');
 spew($d->{conf}, $own);
 remove($right);
 copy("$right.kept", $right);
@@ -99,7 +99,7 @@ my ($segment) = sort glob "$right/journal/*.seg";
 	substr($bytes, $at, 1) = chr(ord(substr($bytes, $at, 1)) ^ 0x04);
 	spew($segment, $bytes);
 }
-check_refused('', 'journal: journal segment 0000000001 is damaged at offset \d+: a valid record follows a bad one', 'a bit flipped below the confirmed position');
+check_refused('', 'journal: journal segment 0000000001 is damaged at offset \d+: a bad record stands where all was durable once', 'a bit flipped below the confirmed position');
 remove($right);
 copy("$right.kept", $right);
 
