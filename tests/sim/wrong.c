@@ -118,6 +118,8 @@ looks_right(const JournalHead *head)
 	SourceXid xid;
 
 	server_xid(server, head->xid, &xid);
+	if (xid.status == XID_IN_PROGRESS)
+		return true; /* not yet to be told: the daemon asks again */
 	return server->flushed >= head->end_lsn && server->confirmed <= head->end_lsn &&
 		   server->epoch >= head->owner_epoch && server->beat >= head->beat &&
 		   (head->xid == 0 ||
