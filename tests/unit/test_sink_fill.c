@@ -524,6 +524,49 @@ a_sink_given_up_is_refused_and_cured_by_a_fill_while_the_daemon_runs(void **stat
 	end();
 }
 
+/* A write that takes its time. */
+static volatile bool slow;
+static volatile bool writing;
+
+static ssize_t
+slow_pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+	writing = true;
+	for (int i = 0; slow && i < 20000; i++)
+		usleep(1000);
+	return fs_system.pwrite(fd, data, len, offset);
+}
+
+static void
+a_sink_that_is_given_up_while_it_streams_says_so(void **state)
+{
+	uint64_t from;
+
+	for (int i = 0; i < 400; i++)
+		unit_of(2);
+	add();
+	MUST(feed_sync(f.feed, &fixture_error));
+	ops = fs_system;
+	ops.pwrite = slow_pwrite;
+	slow = true;
+	writing = false;
+	fs = &ops;
+	start();
+	for (int i = 0; !writing && i < 20000; i++)
+		usleep(1000);
+	assert_true(writing);
+	fs = &fs_system; /* for the feed, in this thread; the sink's call is under way */
+	MUST(feed_trim(f.feed, 300, &fixture_error));
+	slow = false;
+	stopped_by("rule K2");
+	assert_non_null(strstr(status.note, "walrank sink fill lines"));
+	chunk("lines", 0, 0, false);
+	from = f.header.seq;
+	chunk("lines", from, 1, true);
+	must_reach(from + 1);
+	assert_int_equal(status.position.applied, 1);
+}
+
 static void
 a_new_sink_waits_for_its_fill_when_the_feed_has_lost_its_beginning(void **state)
 {
@@ -728,6 +771,29 @@ rotated_files_have_whole_lines_and_a_replay_finds_its_way_back(void **state)
 	buffer_free(&all);
 }
 
+/* A replay that a crash cut short, under another rotate_bytes, leaves such a file. */
+static void
+what_stands_where_the_next_file_goes_is_no_part_of_it(void **state)
+{
+	char name[192];
+	FILE *file;
+
+	options.rotate_bytes = 300;
+	snprintf(name, sizeof(name), "%s.2", path);
+	file = fopen(name, "w");
+	MUST(file != NULL);
+	for (int i = 0; i < 100; i++)
+		MUST(fputs("{\"pos\":\"77.1.1\"}\n", file) >= 0);
+	MUST(fclose(file) == 0);
+	for (int i = 0; i < 4; i++)
+		unit_of(1);
+	start();
+	must_reach(4);
+	end();
+	assert_true(exists(".2"));
+	expect_shown("1.1.1 2.1.1 3.1.1 4.1.1 ");
+}
+
 static SinkVerify report;
 
 static void
@@ -866,6 +932,7 @@ main(void)
 		T(a_fill_that_begins_anew_drops_what_the_first_one_wrote),
 		T(killed_at_any_step_of_a_fill_it_ends_the_same),
 		T(a_sink_given_up_is_refused_and_cured_by_a_fill_while_the_daemon_runs),
+		T(a_sink_that_is_given_up_while_it_streams_says_so),
 		T(a_new_sink_waits_for_its_fill_when_the_feed_has_lost_its_beginning),
 		T(a_file_that_was_emptied_is_refused_and_filled_anew),
 		T(somebody_elses_file_stays_where_it_is),
@@ -873,6 +940,7 @@ main(void)
 		T(a_replaced_streams_file_is_shown_until_the_first_backfill_has_ended),
 		T(a_foreign_streams_file_is_refused_untouched_and_no_fill_helps),
 		T(rotated_files_have_whole_lines_and_a_replay_finds_its_way_back),
+		T(what_stands_where_the_next_file_goes_is_no_part_of_it),
 		T(verify_finds_the_first_line_that_is_not_what_the_feed_says),
 		T(verify_compares_as_far_as_the_feed_reaches_back),
 		T(a_replay_into_another_file_leaves_the_sink_alone),

@@ -209,6 +209,7 @@ for my $name ('table', 'file')
 {
 	my $s = sink($name);
 	is($s->{note} // '', '', "filled: sink $name is at ease");
+	run_ok("sink $name holds what the feed says", Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'sink', 'verify', $name);
 }
 is($d->stop, 0, 'a clean stop');
 done_testing();
