@@ -218,6 +218,7 @@ sub nothing_changed
 sub told
 {
 	my ($table, $op, $row) = @_;
+	return "$table truncate" if $op eq 'truncate';
 	return "counter $op $row->{writer}" . ($op eq 'delete' ? '' : " $row->{n}") if $table eq 'counter';
 	return "list $op $row->{id}" . ($op eq 'delete' ? '' : ' ' . unpack 'H*', md5 $row->{items}) if $table eq 'list';
 	return "$table $op $row->{id}" . ($op eq 'delete' ? '' : " $row->{price} $row->{status}");
@@ -227,7 +228,8 @@ sub told
 sub decoded
 {
 	my ($line) = @_;
-	my ($table, $op, $rest) = $line =~ /^table public\.(counter|list|item_default|item_full): (INSERT|UPDATE|DELETE):(.*)$/s or return;
+	my ($table, $op, $rest) = $line =~ /^table public\.(counter|list|item_default|item_full): (INSERT|UPDATE|DELETE|TRUNCATE):(.*)$/s or return;
+	return told($table, 'truncate') if $op eq 'TRUNCATE';
 	if ($op ne 'UPDATE') { return told($table, lc $op, columns($rest)) }
 	my ($old_text, $new_text) = $rest =~ /^ old-key:(.*) new-tuple:(.*)$/s ? ($1, $2) : (undef, $rest);
 	my $new = columns($new_text);
@@ -360,6 +362,7 @@ sub follow_item
 {
 	my ($self, $r, $l, $key) = @_;
 	my $items = $self->{item}{ $l->{relation} } //= {};
+	if ($l->{op} eq 'truncate') { %$items = (); return }
 	if ($l->{op} eq 'delete')
 	{
 		wrong($r, "deleted, but never there: $l->{pos}") unless delete $items->{$key};
@@ -401,7 +404,7 @@ sub replay
 		$r{lines}++;
 		$self->follow(\%r, $l);
 		next unless $l->{kind} eq 'change';
-		my $row = { %{ $l->{key} }, %{ $l->{attributes} // {} } };
+		my $row = { %{ $l->{key} // {} }, %{ $l->{attributes} // {} } };
 		my $table = substr $l->{relation}, 7;
 		if (defined $l->{xid}) { push @{ $r{changes} }, "$l->{xid} " . Fault::told($table, $l->{op}, $row) }
 		else { $r{unasked}++ }

@@ -8,7 +8,7 @@
  * whose reply was lost is looked up after reconnecting and never made twice.  Beside the counter a
  * transaction appends to lists that all writers share and does a few of: updates of one attribute, of
  * a map that is TOASTed, of many rows, deletes, inserts, key changes, updates that change nothing,
- * rolled back savepoints, and now and then it is rolled back as a whole.  RATE is in transactions per
+ * rolled back savepoints, once in a while a TRUNCATE, and now and then it is rolled back as a whole.  RATE is in transactions per
  * second, of all writers together.  Until TERM; then REPORT says per writer which n the server has
  * acknowledged.  Exit 3: the server has forgotten a transaction it had acknowledged.
  */
@@ -28,9 +28,10 @@
 
 #define WRITERS_MAX 64
 #define STATEMENT_BYTES 65536
-#define ITEMS 1000		 /* keys of items: 1 .. ITEMS, and as many again for those that move */
-#define LISTS 40		 /* lists that all writers append to */
-#define LIST_BYTES 600	 /* a list longer than that begins anew */
+#define ITEMS 1000	   /* keys of items: 1 .. ITEMS, and as many again for those that move */
+#define LISTS 40	   /* lists that all writers append to */
+#define LIST_BYTES 600 /* a list longer than that begins anew */
+#define TRUNCATE_ONE_IN 3000
 #define NOISE_BYTES 2200 /* of a map: enough to be TOASTed, and random enough to stay so */
 
 typedef struct Writer
@@ -110,6 +111,11 @@ put_step(Writer *writer)
 	unsigned moved = ITEMS + 1 + (unsigned) draw(writer, ITEMS);
 	unsigned value = (unsigned) draw(writer, 100000);
 
+	if (draw(writer, TRUNCATE_ONE_IN) == 0)
+	{
+		put(writer, "TRUNCATE %s;", table);
+		return;
+	}
 	switch (draw(writer, 14))
 	{
 		case 0:
