@@ -109,6 +109,21 @@ plan(Rebuild *rebuild, const JournalIdentity *old, bool known, Error *err)
 	return true;
 }
 
+/* Not yet at its end: the journal says so, or its row of walrank.control. */
+static bool
+is_begun(const Rebuild *rebuild, const JournalIdentity *old, bool *begun, Error *err)
+{
+	SourceControl control;
+
+	*begun = !old->complete;
+	if (*begun)
+		return true;
+	if (!source_control(rebuild->sql, &old->stream_id, &control, err))
+		return false;
+	*begun = control.found && strcmp(control.state, "creating") == 0;
+	return true;
+}
+
 static bool
 find_out(Rebuild *rebuild, Error *err)
 {
@@ -120,7 +135,8 @@ find_out(Rebuild *rebuild, Error *err)
 	read_identity(rebuild, NEW_JOURNAL, &rebuild->identity, &rebuild->prepared);
 	if (!rebuild->prepared)
 		read_identity(rebuild, "journal", &old, &known);
-	rebuild->begun = known && !old.complete;
+	if (known && !is_begun(rebuild, &old, &rebuild->begun, err))
+		return false;
 	if (rebuild->begun)
 		rebuild->identity = old;
 	else if (!rebuild->prepared && !plan(rebuild, &old, known, err))

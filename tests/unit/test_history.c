@@ -5,7 +5,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -563,6 +566,54 @@ replaced_streams_are_remembered_newest_first(void **state)
 	assert_false(journal_identity_replaces(&identity, &id));
 }
 
+static void
+identities_are_read_as_they_were_written(void **state)
+{
+	char path[] = "/tmp/walrank_history.XXXXXX";
+	JournalIdentity wrote = {.stream_id = {{200}},
+							 .system_identifier = UINT64_MAX,
+							 .database_oid = 5,
+							 .database = "sh%op",
+							 .slot = "walrank",
+							 .plugin = "walrank",
+							 .server_lsn = START,
+							 .start_lsn = H,
+							 .complete = true};
+	JournalIdentity read;
+	bool found;
+	Error err;
+	int fd;
+
+	assert_non_null(mkdtemp(path));
+	fd = open(path, O_RDONLY | O_DIRECTORY);
+	for (int round = 0; round < 2; round++)
+	{
+		assert_true(journal_identity_write(fd, &wrote, &err));
+		memset(&read, 0xff, sizeof(read));
+		assert_true(journal_identity_read(fd, &read, &found, &err));
+		assert_true(found);
+		assert_true(stream_id_equal(&read.stream_id, &wrote.stream_id));
+		assert_true(read.system_identifier == wrote.system_identifier && read.start_lsn == H &&
+					read.complete);
+		assert_string_equal(read.database, wrote.database);
+		assert_int_equal(read.adopted, round == 1);
+		assert_int_equal(read.timeline, round == 1 ? 7 : 0);
+		assert_int_equal(read.nreplaced, round == 1 ? JOURNAL_REPLACED_MAX : 0);
+		assert_memory_equal(read.replaced, wrote.replaced, read.nreplaced * sizeof(StreamId));
+		/* as long as it can become */
+		wrote.adopted = true;
+		wrote.timeline = 7;
+		memset(wrote.database, '\x01', 63);
+		memset(wrote.slot, '\x01', 63);
+		memset(wrote.plugin, '\x01', 63);
+		for (int i = 1; i <= JOURNAL_REPLACED_MAX; i++)
+			journal_identity_replace(&wrote, &(StreamId){{(uint8_t) i}});
+	}
+	unlinkat(fd, "identity", 0);
+	close(fd);
+	rmdir(path);
+}
+
 int
 main(void)
 {
@@ -599,6 +650,7 @@ main(void)
 		cmocka_unit_test(only_a_sound_slot_of_nobody_is_adopted),
 		cmocka_unit_test(one_skips_forward_and_never_beyond_the_servers_wal),
 		cmocka_unit_test(replaced_streams_are_remembered_newest_first),
+		cmocka_unit_test(identities_are_read_as_they_were_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

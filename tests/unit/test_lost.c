@@ -134,6 +134,40 @@ tables_are_in_doubt_until_a_reading_begun_later_has_ended(void **state)
 }
 
 static void
+a_gap_that_nobody_asked_for_puts_its_tables_in_doubt(void **state)
+{
+	static const char *const items[] = {"id=1 price=5 title='a' att={}", "id=2 price=6 title='b' att={}",
+										NULL};
+	World *world = filled_world();
+	char text[200];
+	ScorerTable tables[8];
+	int n;
+
+	/* the tables it names */
+	snprintf(text, sizeof(text), "newly published\ntable 4000000000 public.other\ntable %u public.item\n",
+			 world->item.oid);
+	tell(world, 0, text);
+	kill_and_reopen(world);
+	assert_int_equal(in_doubt(world), 1);
+	n = scorer_tables(world->scorer, tables, 8);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(tables[i].lost, strcmp(tables[i].relation, "public.item") == 0);
+	assert_int_equal(wanted(world).seq, 0);
+	/* of a table that is not stored nothing is in doubt */
+	tell(world, 0, "newly published\ntable 4000000000 public.other");
+	assert_int_equal(in_doubt(world), 1);
+	/* all, when it names none */
+	tell(world, 0, "skipped by hand: 0/1 to 0/2");
+	kill_and_reopen(world);
+	assert_int_equal(in_doubt(world), 3);
+	/* what was skipped: item 3 has gone */
+	read_again(world, &world->item, items);
+	kill_and_reopen(world);
+	assert_int_equal(in_doubt(world), 2);
+	world_free(world);
+}
+
+static void
 items_that_went_in_the_gap_are_removed_at_its_end(void **state)
 {
 	static const char *const items[] = {"id=1 price=5 title='a' att={}", NULL};
@@ -304,6 +338,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_gap_is_wanted_until_it_is_told_whatever_is_killed),
 		cmocka_unit_test(tables_are_in_doubt_until_a_reading_begun_later_has_ended),
+		cmocka_unit_test(a_gap_that_nobody_asked_for_puts_its_tables_in_doubt),
 		cmocka_unit_test(items_that_went_in_the_gap_are_removed_at_its_end),
 		cmocka_unit_test(a_ranking_row_that_went_in_the_gap_ends_its_ranking),
 		cmocka_unit_test(any_reading_removes_what_it_did_not_find),

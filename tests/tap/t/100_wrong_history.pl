@@ -123,6 +123,22 @@ copy("$right.kept", $right);
 	is($d->stop, 0, 'which was not disturbed');
 }
 
+# ---- transactions of another node ----------------------------------------------------------------------------------------
+# What is replayed from elsewhere bears that node's time, or none where the session that replays does not say it: no wrong history.
+for my $case ([ 'with its time', q{SELECT pg_replication_origin_xact_setup('0/1', '2011-11-11 11:11:11.111111+00');} ], [ 'without a time', '' ])
+{
+	my ($what, $say) = @$case;
+	$source->safe_psql('postgres', q{SELECT pg_replication_origin_create('elsewhere') WHERE NOT EXISTS (SELECT FROM pg_replication_origin)});
+	$d->start;
+	$d->ready;
+	$source->safe_psql('postgres', "SELECT pg_replication_origin_session_setup('elsewhere'); BEGIN; $say INSERT INTO item VALUES ($next, $next); COMMIT");
+	arrived($next++);
+	is($d->stop, 0, 'stopped');
+	$d->start;
+	$d->ready;
+	is($d->stop, 0, "a transaction of another node, $what: the journal's last, and it goes on");
+}
+
 # ---- a server restored from a backup -----------------------------------------------------------------------------------
 # The backup is a copy of the idle server's files, with a daemon connected: neither epoch nor beat tell by themselves.
 my $data = $source->data_dir;

@@ -21,7 +21,7 @@ sub copy { my ($from, $to) = @_; system('cp', '-a', $from, $to) == 0 or die "cp 
 sub remove { system('rm', '-rf', @_) == 0 or die "rm @_"; return }
 
 sql('CREATE TABLE item (id int PRIMARY KEY, v int); INSERT INTO item SELECT i, i FROM generate_series(1, 100) i; CREATE TABLE late (id int PRIMARY KEY, v int)');
-my $d = daemon_new($source, postgres => $search);
+my $d = daemon_new($source, postgres => $search, conf => "[daemon]\nbeat_interval = 1s\n");
 $d->init;
 sql(q{SELECT walrank.watch('item'); INSERT INTO walrank.ranking (name, relation, definition) VALUES ('r', 'public.item', 'term v weight 1 v')});
 
@@ -252,7 +252,8 @@ sub rebuilt
 for my $kind ([], ['--new-slot'])
 {
 	my $dies = sub { reset_state(); return (die_run($_[0], @rebuild, @$kind))[0] == 99 };
-	my $steps = steps_of($dies);
+	reset_state();
+	my $steps = die_count(@rebuild, @$kind);
 	for my $n (steps_to_try($steps, 5))
 	{
 		$dies->($n) or die "not gone at step $n";

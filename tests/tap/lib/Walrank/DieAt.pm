@@ -8,7 +8,7 @@ use IPC::Run;
 use PostgreSQL::Test::Utils ();
 use Walrank;
 
-our @EXPORT = qw(die_library die_run steps_of steps_to_try);
+our @EXPORT = qw(die_library die_run die_count steps_of steps_to_try);
 
 my $library;
 
@@ -32,6 +32,16 @@ sub die_run
 	return ($? >> 8, $out);
 }
 
+# How many steps a command has that ends by itself.
+sub die_count
+{
+	my (@command) = @_;
+	local $ENV{WALRANK_DIE_COUNT} = PostgreSQL::Test::Utils::tempdir('die_count') . '/count';
+	my ($rc, $out) = die_run(0, @command);
+	die "@command: $rc\n$out" if $rc;
+	return int slurp($ENV{WALRANK_DIE_COUNT});
+}
+
 # How many steps a command has: $dies->(n) tells whether it was gone before its end.  Doubling, then halving.
 sub steps_of
 {
@@ -50,12 +60,12 @@ sub steps_of
 	return $low;
 }
 
-# Which of them this tier tries: all, or so many at random with the first and the last; a seed repeats the choice.
+# Which of them this tier tries: all, or so many at random with the first and the last ones; a seed repeats the choice.
 sub steps_to_try
 {
 	my ($steps, $sample) = @_;
 	return 1 .. $steps if ($ENV{WALRANK_TIER} // 'check') ne 'check' || $steps <= $sample;
-	my %chosen = (1 => 1, $steps => 1);
+	my %chosen = map { $_ => 1 } 1, $steps - 2 .. $steps;
 	$chosen{ 1 + int rand $steps } = 1 while keys %chosen < $sample;
 	return sort { $a <=> $b } keys %chosen;
 }
