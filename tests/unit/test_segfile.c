@@ -332,6 +332,29 @@ power_cut_at_any_call_loses_nothing(void **state)
 	assert_false(failed);
 }
 
+/* A file system may make an unlink durable before the rename that came first: only a sync stands between them. */
+static void
+the_plain_file_goes_once_the_new_name_is_durable(void **state)
+{
+	SegLog *log = create(false);
+	const char *renamed;
+	const char *synced;
+	const char *removed;
+	bool packed;
+	Error err;
+
+	fs = &disk_ops;
+	assert_true(seglog_pack(log, (SegPosition){GROUPS + 1, 0}, &never, &packed, &err) && packed);
+	buffer_append_byte(&disk.trace, 0);
+	renamed = strstr((const char *) disk.trace.data, "rename 0000000001.seg.zst\n");
+	assert_non_null(renamed);
+	synced = strstr(renamed, "fsync directory\n");
+	removed = strstr(renamed, "unlink 0000000001.seg\n");
+	assert_true(synced != NULL && removed != NULL && synced < removed);
+	assert_non_null(strstr(removed, "fsync directory\n"));
+	seglog_close(log);
+}
+
 static void
 full_disk_leaves_it_as_it_was(void **state)
 {
@@ -476,6 +499,7 @@ main(void)
 		TEST(without_earlier_segments_the_rest_is_read),
 		TEST(crash_at_any_call_leaves_every_group_and_no_litter),
 		TEST(power_cut_at_any_call_loses_nothing),
+		TEST(the_plain_file_goes_once_the_new_name_is_durable),
 		TEST(full_disk_leaves_it_as_it_was),
 		TEST(flipped_bits_are_found_with_segment_and_offset),
 		TEST(cut_inside_a_compressed_segment_gives_the_same_bytes),
