@@ -284,6 +284,170 @@ beat_and_epoch_are_read_from_our_own_control_row_only(void **state)
 	txn_free(&txn);
 }
 
+/* A row of the control table in a transaction of its own: what is read of it. */
+static uint64_t
+beat_of(WireOp op, Slice key, Slice beat, int state)
+{
+	Assembler *assembler = fresh(0);
+	Txn txn = {.commit = 1000, .end = 1048};
+	Buffer attribute = {0};
+	Buffer body = {0};
+	TxnStep step;
+	uint64_t seen;
+
+	frame_begin(&txn);
+	put_fixed64(&body, CHANGE_RELATION, put_relation(&txn, "walrank", "control", control_columns));
+	put_number(&body, CHANGE_OP, op);
+	if (key.len > 0)
+		put_bytes(&body, CHANGE_KEY, key);
+	put_number(&attribute, ATTRIBUTE_COLUMN, 4);
+	if (state != STATE_SET)
+		put_number(&attribute, ATTRIBUTE_STATE, (uint64_t) state);
+	else
+		put_bytes(&attribute, ATTRIBUTE_VALUE, beat);
+	put_bytes(&body, CHANGE_ATTRIBUTES, buffer_slice(&attribute));
+	put_entry(&txn, ENTRY_CHANGE, &body);
+	txn.changes++;
+	frame_end(&txn, true);
+	assert_true(give(assembler, &txn.frame[0], &step));
+	seen = assembler_beat(assembler);
+	buffer_free(&attribute);
+	buffer_free(&body);
+	assembler_destroy(assembler);
+	txn_free(&txn);
+	return seen;
+}
+
+static void
+a_beat_is_a_number_in_our_row_however_the_key_is_written(void **state)
+{
+	char text[STREAM_ID_TEXT_BYTES];
+	Buffer ours = {0};
+	Buffer raw = {0};
+	Buffer odd = {0};
+	Buffer number = {0};
+	Buffer word = {0};
+	Slice beat = value_int(&number, 123);
+
+	stream_id_text(&our_stream, text);
+	value_text(&ours, text);
+	value_bytes(&raw, VALUE_BYTES, slice_make(our_stream.bytes, sizeof(our_stream.bytes)));
+	assert_int_equal(beat_of(OP_UPDATE, buffer_slice(&ours), beat, STATE_SET), 123);
+	assert_int_equal(beat_of(OP_UPDATE, buffer_slice(&raw), beat, STATE_SET), 123);
+	assert_int_equal(beat_of(OP_DELETE, buffer_slice(&ours), beat, STATE_SET), 0);
+	assert_int_equal(beat_of(OP_UPDATE, buffer_slice(&ours), beat, STATE_REMOVED), 0);
+	assert_int_equal(beat_of(OP_UPDATE, buffer_slice(&ours), value_text(&word, "123"), STATE_SET), 0);
+	assert_int_equal(beat_of(OP_UPDATE, value_int(&odd, 7), beat, STATE_SET), 0);
+	assert_int_equal(beat_of(OP_UPDATE, slice_make(NULL, 0), beat, STATE_SET), 0);
+	assert_int_equal(beat_of(OP_UPDATE, value_text(&odd, "short"), beat, STATE_SET), 0);
+	text[0] = 'x'; /* as long as one, and none */
+	assert_int_equal(beat_of(OP_UPDATE, value_text(&odd, text), beat, STATE_SET), 0);
+	assert_int_equal(beat_of(OP_UPDATE, buffer_slice(&ours), value_int(&number, -5), STATE_SET), 0);
+	buffer_free(&ours);
+	buffer_free(&raw);
+	buffer_free(&odd);
+	buffer_free(&number);
+	buffer_free(&word);
+}
+
+static void
+entries_that_are_none_end_it(void **state)
+{
+	static const uint32_t kinds[] = {ENTRY_RELATION, ENTRY_CHANGE, ENTRY_TRUNCATE};
+	static const char *const why[] = {"malformed relation entry", "malformed change entry",
+									  "malformed truncate entry"};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		for (int shape = 0; shape < 2; shape++)
+		{
+			Assembler *assembler = fresh(0);
+			Txn txn = {.commit = 1000, .end = 1048};
+			Buffer body = {0};
+
+			if (shape == 1)
+				put_number(&body, 1, 5); /* a number where bytes or a fixed one belong */
+			else if (kinds[i] == ENTRY_TRUNCATE)
+				put_bytes(&body, TRUNCATE_RELATIONS, slice_string("not eight"));
+			frame_begin(&txn);
+			put_entry(&txn, kinds[i], &body);
+			frame_end(&txn, true);
+			expect_error(assembler, &txn.frame[0], why[i]);
+			buffer_free(&body);
+			assembler_destroy(assembler);
+			txn_free(&txn);
+		}
+}
+
+static void
+a_truncate_of_what_is_known_is_a_change(void **state)
+{
+	Assembler *assembler = fresh(0);
+	Txn txn = {.commit = 1000, .end = 1048};
+	Buffer body = {0};
+	uint64_t fingerprint;
+	TxnStep step;
+
+	frame_begin(&txn);
+	fingerprint = put_relation(&txn, "public", "item", item_columns);
+	put_bytes(&body, TRUNCATE_RELATIONS, slice_make(&fingerprint, 8));
+	put_entry(&txn, ENTRY_TRUNCATE, &body);
+	txn.changes++;
+	frame_end(&txn, true);
+	assert_true(give(assembler, &txn.frame[0], &step));
+	assert_true(step.last);
+	assert_int_equal(step.changes, 1);
+	assembler_progress(assembler, 500); /* behind us: means nothing */
+	txn_free(&txn);
+	txn = one_frame(1048);
+	assert_true(give(assembler, &txn.frame[0], &step) && !step.drop);
+	buffer_free(&body);
+	assembler_destroy(assembler);
+	assembler_destroy(NULL);
+	txn_free(&txn);
+}
+
+static void
+many_lost_publications_are_told_up_to_a_limit(void **state)
+{
+	Assembler *assembler = fresh(0);
+	Txn txn = {.commit = 1000, .end = 1048};
+	TxnStep step;
+
+	frame_begin(&txn);
+	for (int i = 0; i < 300; i++)
+	{
+		Buffer entry = {0};
+
+		put_text(&entry, ENTRY_PUBLICATION_LOST, "a publication of some length");
+		put_bytes(&txn.frame[0], FRAME_ENTRIES, buffer_slice(&entry));
+		buffer_free(&entry);
+	}
+	frame_end(&txn, true);
+	assert_true(give(assembler, &txn.frame[0], &step));
+	assert_in_range(step.lost.len, 4000, 4096);
+	assert_non_null(memmem(step.lost.data, step.lost.len, "length\na pub", 12));
+	assembler_destroy(assembler);
+	txn_free(&txn);
+}
+
+static void
+a_commit_without_extent_ends_it(void **state)
+{
+	static const Lsn ends[][2] = {{0, 48}, {1000, 1000}, {1000, 999}};
+
+	for (size_t i = 0; i < 3; i++)
+	{
+		Assembler *assembler = fresh(0);
+		Txn txn = {.commit = ends[i][0], .end = ends[i][1]};
+
+		frame_begin(&txn);
+		frame_end(&txn, true);
+		expect_error(assembler, &txn.frame[0], "but was committed at");
+		assembler_destroy(assembler);
+		txn_free(&txn);
+	}
+}
+
 static void
 a_lost_publication_is_told_with_the_last_frame(void **state)
 {
@@ -357,6 +521,11 @@ main(void)
 		cmocka_unit_test(a_truncate_of_an_unknown_relation_ends_it),
 		cmocka_unit_test(a_fingerprint_with_other_contents_ends_it),
 		cmocka_unit_test(beat_and_epoch_are_read_from_our_own_control_row_only),
+		cmocka_unit_test(a_beat_is_a_number_in_our_row_however_the_key_is_written),
+		cmocka_unit_test(entries_that_are_none_end_it),
+		cmocka_unit_test(a_truncate_of_what_is_known_is_a_change),
+		cmocka_unit_test(many_lost_publications_are_told_up_to_a_limit),
+		cmocka_unit_test(a_commit_without_extent_ends_it),
 		cmocka_unit_test(a_lost_publication_is_told_with_the_last_frame),
 		cmocka_unit_test(no_mutation_passes_for_the_transaction),
 	};
