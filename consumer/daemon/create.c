@@ -223,6 +223,9 @@ run_creation(Creation *creation, CreateHow how, Error *err)
 		return false;
 	if (!identity->complete && !make_slot_and_state(creation, err))
 		return false;
+	/* complete by the word of one that was killed, perhaps before that word was durable */
+	if (found && !fs_sync_dir(creation->state.journal_dirfd, err))
+		return false;
 	if (!source_control(creation->sql, &identity->stream_id, &control, err))
 		return false;
 	if (control.found && strcmp(control.state, "ready") == 0)
