@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/fs.h"
+#include "daemon/retention.h"
 #include "world.h"
 
 #define LIBM 4242
@@ -134,8 +135,9 @@ create_once(Error *err)
 								.complete = true};
 	bool found;
 
+	/* complete by the word of one that was killed, perhaps before that word was durable */
 	if (journal_identity_read(disk_dirfd(DIR_JOURNAL), &identity, &found, err) && found)
-		return true;
+		return fs_sync_dir(disk_dirfd(DIR_JOURNAL), err);
 	identity.complete = true;
 	return empty_directory(DIR_JOURNAL, err) && empty_directory(DIR_STORE, err) &&
 		   empty_directory(DIR_FEED, err) &&
@@ -673,27 +675,62 @@ daemon_append(void)
 	}
 }
 
-/* R8 */
+static RetentionSegment *
+segments(SegLog *log, int *n)
+{
+	SegInfo *list;
+	RetentionSegment *out;
+
+	*n = seglog_list(log, &list);
+	out = xcalloc((size_t) *n, sizeof(*out));
+	for (int i = 0; i < *n; i++)
+		out[i] = (RetentionSegment){list[i].before.seq, list[i].bytes};
+	free(list);
+	return out;
+}
+
+static RetentionPlan
+decide(void)
+{
+	Daemon *daemon = &world.daemon;
+	uint64_t durable = feed_durable(daemon->feed);
+	RetentionSink sinks[SINKS];
+	RetentionInput input = {.store_seq = daemon->store.committed.seq,
+							.snapshot_oldest = daemon->store.oldest,
+							.snapshot_newest = daemon->store.newest,
+							.snapshots = 2,
+							.sinks = sinks,
+							.nsinks = SINKS};
+	RetentionSegment *journal = segments(journal_log(daemon->journal), &input.journal.n);
+	RetentionSegment *feed = segments(feed_log(daemon->feed), &input.feed.n);
+	RetentionPlan plan;
+
+	for (int i = 0; i < SINKS; i++)
+		sinks[i] = (RetentionSink){.seq = world.fars[i].now.position.seq};
+	input.journal.segments = journal;
+	input.journal.aged = UINT64_MAX;
+	input.feed.segments = feed;
+	input.feed.aged = durable > 4 ? durable - 4 : 0; /* the minimum time, in units */
+	plan = retention_decide(&input);
+	free(journal);
+	free(feed);
+	return plan;
+}
+
+/* R8, K6 */
 void
 daemon_trim(void)
 {
 	Daemon *daemon = &world.daemon;
-	uint64_t snapshot = daemon->store.oldest;
-	uint64_t feed = snapshot;
+	RetentionPlan plan = decide();
 	uint64_t before_feed = feed_first_seq(daemon->feed);
 	uint64_t before_journal = journal_first_seq(daemon->journal);
 	Error err;
 
-	if (snapshot == 0)
-		return;
-	for (int i = 0; i < SINKS; i++)
-		if (world.fars[i].now.position.seq < feed)
-			feed = world.fars[i].now.position.seq;
-	feed = feed > 8 ? feed - 8 : 0; /* the minimum time, in units */
 	if (world.broken == BREAK_TRIM_PAST_SNAPSHOT)
-		snapshot = daemon->store.state.seq;
-	if ((feed > 0 && !feed_trim(daemon->feed, feed + 1, &err)) ||
-		!journal_trim(daemon->journal, snapshot + 1, &err))
+		plan.journal_below = daemon->store.state.seq + 1;
+	if (!feed_trim(daemon->feed, plan.feed_below, &err) ||
+		!journal_trim(daemon->journal, plan.journal_below, &err))
 		failed(&err);
 	if (feed_first_seq(daemon->feed) > before_feed)
 		tally(FEED_TRIM);

@@ -771,7 +771,8 @@ file_cut(File *file)
 		resize(&file->durable, len);
 	buffer_reset(&file->live);
 	buffer_append(&file->live, file->durable.data, file->durable.len);
-	memset(file->sectors, SECTOR_CLEAN, file->nsectors);
+	if (file->nsectors > 0)
+		memset(file->sectors, SECTOR_CLEAN, file->nsectors);
 }
 
 static void

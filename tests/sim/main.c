@@ -107,7 +107,7 @@ parse(int argc, char **argv, Options *options)
 int
 main(int argc, char **argv)
 {
-	Options options = {.first = 1, .seeds = 2000, .steps = 600};
+	Options options = {.first = 1, .seeds = 2000, .steps = 900};
 	struct timespec begun;
 	struct timespec ended;
 	bool all;

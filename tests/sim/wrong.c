@@ -289,6 +289,8 @@ wrong_sink(void)
 	if (!world.daemon.running || world.daemon.fatal.class != ERR_NONE || !right.found)
 		return;
 	runner_close(runner);
+	if (feed_first_seq(world.daemon.feed) > 1 && random_chance(&world.random, 3, 4))
+		kind = 2 + kind % 2; /* not often possible */
 	if (kind == 0)
 		far->now.position.seq = feed_durable(world.daemon.feed) + random_between(&world.random, 1, 5);
 	else if (kind == 1)
