@@ -14,11 +14,14 @@
 static const JournalIdentity identity = {.stream_id = {{1}}, .start_lsn = 0x100, .complete = true};
 static const JournalSettings settings = {.segment_bytes = 4096};
 static Buffer good[2]; /* a sound journal of two segments */
+static Buffer packed;  /* the first of them, compressed */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+	const atomic_bool never = false;
+	uint64_t packed_bytes;
 	Journal *journal;
 	Error err;
 
@@ -37,6 +40,9 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	journal_close(journal);
 	memory_get("0000000001.seg", &good[0]);
 	memory_get("0000000002.seg", &good[1]);
+	if (!segfile_pack(MEMORY_DIR, 1, &never, &packed_bytes, &err))
+		abort();
+	memory_get("0000000001.seg.zst", &packed);
 	return 0;
 }
 
@@ -99,7 +105,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	bool two = size > 0 && data[0] % 3 == 1;
+	bool first_packed = size > 0 && data[0] >= 240;
+	bool two = size > 0 && !first_packed && data[0] % 3 == 1;
 	JournalVerify report;
 	JournalReader *reader;
 	Journal *journal;
@@ -108,7 +115,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
-	if (data[0] % 3 == 0)
+	if (first_packed)
+		segments_damage(data + 1, size - 1, buffer_slice(&packed), &bytes);
+	else if (data[0] % 3 == 0)
 		buffer_append(&bytes, data + 1, size - 1);
 	else if (two)
 		segments_damage(data + 1, size - 1, buffer_slice(&good[1]), &bytes);
@@ -117,7 +126,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	segments_clear(3);
 	if (two)
 		memory_put("0000000001.seg", buffer_slice(&good[0]));
-	memory_put(two ? "0000000002.seg" : "0000000001.seg", buffer_slice(&bytes));
+	if (first_packed)
+		memory_put("0000000002.seg", buffer_slice(&good[1]));
+	memory_put(first_packed ? "0000000001.seg.zst"
+			   : two		? "0000000002.seg"
+							: "0000000001.seg",
+			   buffer_slice(&bytes));
 	buffer_free(&bytes);
 
 	journal_verify(MEMORY_DIR, &report, &err);

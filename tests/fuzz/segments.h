@@ -47,6 +47,9 @@ segments_clear(int n)
 		segment_name((uint32_t) i, name);
 		if (memory_find(name) != NULL)
 			memory_unlinkat(MEMORY_DIR, name);
+		segment_packed_name((uint32_t) i, name);
+		if (memory_find(name) != NULL)
+			memory_unlinkat(MEMORY_DIR, name);
 	}
 }
 

@@ -40,8 +40,8 @@ sub same
 }
 
 # ---- more than fits, in passing: snapshots are made early enough for the logs to be cut -----------------
-for (1 .. 30) { work(); status() }
-same('30 rounds of about 100 kB');
+for (1 .. 20) { work(); status() }
+same('20 rounds of about 100 kB');
 cmp_ok($most{journal}, '<=', 1 << 20, "the journal kept its quota ($most{journal} bytes at most)");
 cmp_ok($most{feed}, '<=', 512 << 10, "the feed kept its quota ($most{feed} bytes at most)");
 cmp_ok($d->status->{journal}{first_seq}, '>', 1, 'it was cut');
@@ -53,9 +53,9 @@ $holder->query_safe('BEGIN; LOCK TABLE walrank_out.score_item IN ACCESS EXCLUSIV
 my $before = walsender();
 poll('scoring to wait', sub { work(); red() =~ /scoring waits for space: the feed's quota of 524288 bytes/ }, 60);
 my $waits = qr/the journal takes nothing, the stream waits for space: the journal's quota of 1048576 bytes/;
-poll('the stream to wait for good', sub { work(); return 0 unless red() =~ $waits; sleep 2; return red() =~ $waits }, 60);
+poll('the stream to wait for good', sub { work(); return 0 unless red() =~ $waits; sleep 1; return red() =~ $waits }, 60);
 my $confirmed = confirmed();
-sleep 3;
+sleep 1;
 is(confirmed(), $confirmed, 'what is acknowledged stands still');
 is(walsender(), $before, 'the connection stays');
 cmp_ok($most{journal}, '<=', 1 << 20, "the journal kept its quota ($most{journal} bytes at most)");
@@ -85,7 +85,7 @@ like(slurp($d->{log}), qr/table: the feed's quota is used up, and this sink was 
 my $s = $d->status;
 is((grep { $_->{name} eq 'table' } @{ $s->{sinks} })[0]{state}, 'given up', 'so does its state');
 is((grep { $_->{name} eq 'file' } @{ $s->{sinks} })[0]{state}, 'streaming', 'the other one goes on');
-work() for 1 .. 20;
+work() for 1 .. 10;
 my $rows = $source->safe_psql('postgres', 'SELECT max(v) FROM item WHERE id = 1');
 poll('the other sink to have it all', sub { my @l = grep { /"kind":"score"/ && /"key":\{"id":1\}/ } $d->lines; @l && $l[-1] =~ /"score":\Q$rows\E[,}]/ }, 60);
 cmp_ok($d->status->{feed}{first_seq}, '>', (grep { $_->{name} eq 'table' } @{ $s->{sinks} })[0]{seq} + 1, 'the feed waits for it no longer');
