@@ -3,9 +3,10 @@
  * hold.
  *
  *	server.c  commits, walsender		daemon.c  the product's parts, put together as the daemon does
- *	disk.c	  the machine's disk		sink.c	  far sides, and the runner on sinks/position.h
- *	store.c	  the scorer's store		oracle.c  J, R and K rules
- *	model.c	  the scorer				wrong.c	  histories that do not fit
+ *	disk*.c	  the machine's disk		turns.c	  one turn of one of its threads
+ *	store.c	  the scorer's store		sink.c	  far sides, and the runner on sinks/position.h
+ *	model.c	  the scorer				oracle.c  J, R and K rules
+ *	queue.c	  the network				wrong.c	  histories that do not fit
  *	world.c	  time, faults, who is next
  */
 #ifndef WALRANK_SIM_WORLD_H
@@ -194,6 +195,13 @@ wall_now(void)
 /* daemon.c */
 extern void daemon_create_state(void);
 extern bool daemon_start(Error *err);
+extern void daemon_drop(void); /* memory is gone; the disk is the caller's matter */
+extern void daemon_fatal(const Error *err);
+extern bool daemon_settle_journal(Error *err); /* the sync thread's work, for those who wait for it */
+extern bool daemon_append_config(uint32_t engine, Error *err);
+extern bool daemon_sync_feed(Error *err);
+
+/* turns.c */
 extern bool daemon_connect(Error *err);
 extern void daemon_receive(void);
 extern void daemon_sync(void);
@@ -203,8 +211,8 @@ extern void daemon_snapshot(void);
 extern void daemon_append(void);
 extern void daemon_trim(void);
 extern bool daemon_stop_clean(Error *err);
-extern void daemon_drop(void); /* memory is gone; the disk is the caller's matter */
-extern void daemon_fatal(const Error *err);
+
+/* queue.c */
 extern void queue_clear(Queue *queue);
 extern void queue_put(Queue *queue, const Buffer *bytes, int64_t ready_us);
 extern bool queue_take(Queue *queue, int64_t now_us, Buffer *bytes);
