@@ -249,6 +249,18 @@ for my $table (grep { /^(?:truncate|rewrite|alter_type)_b[234]/ } @tables)
 }
 unlike($said, qr/set aside/, 'and no table had to wait');
 
+# ---- nothing but a writer who does not end ------------------------------------------------------------------
+if ($tier ne 'check')
+{
+	my $open = writer();
+	my $pid = $source->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND backend_type = 'client backend'});
+	Walrank::run_quiet(Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', $tables[0]);
+	poll('the one who is waited for', sub { slurp($d->{log}) =~ /the snapshot waits for writing transactions of pid $pid / }, 30);
+	pass('who holds up a snapshot is named');
+	commit_and_quit($open);
+	$d->ready;
+}
+
 # ---- at random, while the table is read again ---------------------------------------------------------
 note("WALRANK_SEED=$seed, $rounds rounds");
 srand $seed;
