@@ -38,8 +38,11 @@ create_check_publications(PGconn *sql, const Config *config, Error *err)
 	config_source_settings(config, &settings);
 	if (publications_check(sql, &settings, err))
 		return true;
-	err->class = ERR_CONFIG;
-	return error_hint(err, "Run \"walrank init\" first: publications must be older than the slot.");
+	if (PQstatus(sql) == CONNECTION_OK) /* nobody waits here until it is repaired */
+		err->class = ERR_CONFIG;
+	if (strstr(err->message, "does not exist") != NULL)
+		error_hint(err, "Run \"walrank init\" first: publications must be older than the slot.");
+	return false;
 }
 
 bool
