@@ -113,9 +113,14 @@ look_at_sinks(Space *space, RetentionSink sinks[CONFIG_SINKS_MAX])
 	int n = 0;
 
 	for (; n < CONFIG_SINKS_MAX && sinkset_view(space->sinks, n, &view); n++)
-		sinks[n] = (RetentionSink){.seq = view.status.position.seq,
-								   .starting = view.status.state == SINK_STARTING,
+	{
+		/* before it has said where it stands, what is remembered may be wrong: a replay may have set it back */
+		bool starting = view.status.state == SINK_STARTING;
+
+		sinks[n] = (RetentionSink){.seq = starting ? 0 : view.status.position.seq,
+								   .starting = starting,
 								   .given_up = view.status.state == SINK_GIVEN_UP};
+	}
 	return n;
 }
 
