@@ -20,7 +20,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 use Walrank;
 
-our @EXPORT = qw(fault_tool seed deck workload writers_start writers_stop oracle_start proxy_start);
+our @EXPORT = qw(fault_tool seed deck workload writers_start writers_stop oracle_start proxy_start read_again);
 
 my @TABLES = qw(item_default item_full);
 my $FORMULA = "round(price + 0.001 * coalesce((att -> 'views' ->> 0)::numeric, 0), 3)::float8";
@@ -92,6 +92,16 @@ sub watch
 			FROM unnest(ARRAY['default', 'full']) t;
 	});
 	return;
+}
+
+# A table is read again while all else goes on: what live changes have brought already must not be told a second time.
+sub read_again
+{
+	my ($d) = @_;
+	my $table = (qw(item_default item_full list counter))[ rand 4 ];
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', $table ], '<', \undef, '>', \$out, '2>', \$err);
+	return $? == 0 ? 1 : 0;
 }
 
 sub writers_start
@@ -268,7 +278,7 @@ sub oracle_start
 	$self->witness if $o{sink};
 	oracle_sees();
 	my $r = $self->replay; # what backfills brought
-	is($r->{wrong}, 0, 'oracle: the first rows are read in order') or diag $r->{example};
+	is($r->{wrong}, 0, 'oracle: the first rows are read in order') or diag join "\n", @{ $r->{examples} };
 	return $self;
 }
 
@@ -322,11 +332,19 @@ sub expected
 	return (\@expected, $transactions);
 }
 
+# What to look for first, when something was found.
+sub example
+{
+	my ($r, $what) = @_;
+	push @{ $r->{examples} }, substr $what, 0, 400 if @{ $r->{examples} // [] } < 12;
+	return;
+}
+
 sub wrong
 {
 	my ($r, $what) = @_;
 	$r->{wrong}++;
-	$r->{example} //= substr $what, 0, 400;
+	example($r, $what);
 	return;
 }
 
@@ -424,13 +442,15 @@ sub compare
 	for my $change (@{ $r->{changes} })
 	{
 		my $i = $place{$change} && shift @{ $place{$change} };
-		if (!defined $i) { $r->{doubled}++; $r->{example} //= "too much: $change"; next }
-		if ($i < $last) { $r->{reordered}++; $r->{example} //= "too late: $change"; }
+		if (!defined $i) { $r->{doubled}++; example($r, "too much: $change"); next }
+		if ($i < $last) { $r->{reordered}++; example($r, "too late: $change") }
 		else { $last = $i }
 		$found++;
 	}
 	$r->{lost} = @$expected - $found;
-	if ($r->{lost}) { my ($first) = sort { $a <=> $b } map { @$_ } values %place; $r->{example} //= "lost: $expected->[$first]" }
+	return unless $r->{lost};
+	my @lost = sort { $a <=> $b } map { @$_ } values %place;
+	example($r, "lost: $expected->[$_]") for grep { defined } @lost[ 0 .. 5 ];
 	return;
 }
 
@@ -523,8 +543,8 @@ sub check
 	my $changes = @$expected;
 	diag "$name: $transactions transactions, $changes changes, $r->{lines} lines, $seen sink writes: lost/doubled/reordered $r->{lost}/$r->{doubled}/$r->{reordered}, differences $r->{differences} of $r->{rows} rows and scores, lists broken $r->{list_broken}";
 	is("$r->{lost}/$r->{doubled}/$r->{reordered}", '0/0/0', "$name: lost/doubled/reordered");
-	is($r->{wrong}, 0, "$name: tables, scores, counters and lists are as SQL has them") or diag $r->{example};
-	diag $r->{example} if $r->{example} && !$r->{wrong};
+	is($r->{wrong}, 0, "$name: tables, scores, counters and lists are as SQL has them");
+	diag join "\n", @{ $r->{examples} } if $r->{examples};
 	cmp_ok($changes, '>', 0, "$name: the second slot saw changes");
 	$r->{transactions} = $transactions;
 	return $r;

@@ -89,20 +89,11 @@ my %took;
 my %killed = (daemon => 0, source => 0, search => 0, again => 0);
 my $readings = 0;
 
-# A table is read again, in ranges: what live changes have brought already must not be told a second time.
-sub read_again
-{
-	my $table = (qw(item_default item_full list counter))[ rand 4 ];
-	IPC::Run::run([ Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', $table ], '<', \undef, '>', \my $out, "2>", \my $err);
-	$readings++ if $? == 0;
-	return;
-}
-
 sub cycle
 {
 	my ($victim) = @_;
 	sleep 0.05 + rand 0.4;
-	read_again() if rand() < 0.3;
+	$readings += read_again($d) if rand() < 0.3;
 	sleep rand 0.4;
 	$killed{$victim}++;
 	if ($victim eq 'daemon')

@@ -1,5 +1,6 @@
 # A network that delays, stalls, splits, resets and swallows, between the daemon and its server and between the postgres
-# sink and its database, under load: nothing is lost, doubled or reordered, and the daemon never ends by itself.
+# sink and its database, under load, while tables are read
+# again: nothing is lost, doubled or reordered, and the daemon never ends by itself.
 #
 # Everything goes through tests/fault/proxy.c, from a seed that is printed. The oracles are those of Fault.pm.
 use strict;
@@ -25,7 +26,7 @@ workload($source, $writers);
 
 my %proxy = (source => proxy_start($source, seed => $seed, mean => 150), sink => proxy_start($search, seed => $seed + 1, mean => 150));
 my $d = daemon_new($source,
-	conf => "status_interval = 100ms\n",
+	conf => "status_interval = 100ms\n[backfill]\nchunk_rows = 200\n",
 	conninfo => "host=127.0.0.1 port=$proxy{source}{port} dbname=postgres user=walrank_daemon",
 	sinks => "[sink table]\ntype = postgres\nconninfo = host=127.0.0.1 port=$proxy{sink}{port} dbname=postgres user=" . getpwuid($<) . "\nflush_interval = 10ms\n");
 $d->init;
@@ -35,6 +36,7 @@ $d->catch_up;
 my $oracle = oracle_start($source, $d, sink => $search);
 
 my $left = $seconds;
+my $readings = 0;
 while ($left > 0)
 {
 	my $time = $left < $round ? $left : $round;
@@ -44,6 +46,7 @@ while ($left > 0)
 	while (time < $end)
 	{
 		sleep 0.1;
+		$readings += read_again($d) if rand() < 0.05;
 		die "walrankd ended with $d->{ended}\n" if $d->ended;
 	}
 	my $acknowledged = writers_stop($w);
@@ -55,7 +58,7 @@ while ($left > 0)
 	last if grep { !$_ } Test::More->builder->summary;
 }
 
-my $s = $d->status;
+diag "tables were read again $readings times";
 is($d->stop, 0, 'TERM: the daemon drains and ends with 0');
 for my $which (sort keys %proxy)
 {
