@@ -524,17 +524,17 @@ a_sink_given_up_is_refused_and_cured_by_a_fill_while_the_daemon_runs(void **stat
 	end();
 }
 
-/* A write that takes its time. */
+/* A sync of lines that takes its time. */
 static volatile bool slow;
-static volatile bool writing;
+static volatile bool syncing;
 
-static ssize_t
-slow_pwrite(int fd, const void *data, size_t len, off_t offset)
+static int
+slow_fdatasync(int fd)
 {
-	writing = true;
+	syncing = true;
 	for (int i = 0; slow && i < 20000; i++)
 		usleep(1000);
-	return fs_system.pwrite(fd, data, len, offset);
+	return fs_system.fdatasync(fd);
 }
 
 static void
@@ -547,14 +547,14 @@ a_sink_that_is_given_up_while_it_streams_says_so(void **state)
 	add();
 	MUST(feed_sync(f.feed, &fixture_error));
 	ops = fs_system;
-	ops.pwrite = slow_pwrite;
+	ops.fdatasync = slow_fdatasync;
 	slow = true;
-	writing = false;
+	syncing = false;
 	fs = &ops;
 	start();
-	for (int i = 0; !writing && i < 20000; i++)
+	for (int i = 0; !syncing && i < 20000; i++)
 		usleep(1000);
-	assert_true(writing);
+	assert_true(syncing);
 	fs = &fs_system; /* for the feed, in this thread; the sink's call is under way */
 	MUST(feed_trim(f.feed, 300, &fixture_error));
 	slow = false;
@@ -651,6 +651,31 @@ totals_that_do_not_meet_are_cured_by_a_fill_alone(void **state)
 	chunk("lines", 3, 1, true);
 	must_reach(4);
 	expect_shown("3.1.1 4.1.1 ");
+}
+
+/* The checkpoint says pieces of a unit that has none: whoever wrote it read another feed. */
+static void
+K3_pieces_that_the_feed_does_not_have_are_a_gap(void **state)
+{
+	char name[192];
+	char command[300];
+
+	unit_of(1);
+	start();
+	must_reach(1);
+	end();
+	unit_of(1);
+	unit_of(1);
+	snprintf(name, sizeof(name), "%s.ckpt", path);
+	snprintf(command, sizeof(command), "sed -i s/^part=0/part=1/ '%s'", name);
+	MUST(system(command) == 0);
+	start();
+	stopped_by("rule K3");
+	expect_shown("1.1.1 ");
+	chunk("lines", 0, 1, false);
+	chunk("lines", 4, 1, true);
+	must_reach(5);
+	expect_shown("4.1.1 5.1.1 ");
 }
 
 /* ---- K9 --------------------------------------------------------------------------------------------------- */
@@ -937,6 +962,7 @@ main(void)
 		T(a_file_that_was_emptied_is_refused_and_filled_anew),
 		T(somebody_elses_file_stays_where_it_is),
 		T(totals_that_do_not_meet_are_cured_by_a_fill_alone),
+		T(K3_pieces_that_the_feed_does_not_have_are_a_gap),
 		T(a_replaced_streams_file_is_shown_until_the_first_backfill_has_ended),
 		T(a_foreign_streams_file_is_refused_untouched_and_no_fill_helps),
 		T(rotated_files_have_whole_lines_and_a_replay_finds_its_way_back),

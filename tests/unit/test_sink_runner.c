@@ -312,6 +312,110 @@ without_space_it_waits_and_goes_on_inside_a_large_unit(void **state)
 	expect_positions("1.1.1 2.1.1 2.2.1 2.3.1 2.4.1 2.5.1 2.6.1 3.1.1 ");
 }
 
+/* The disk has no space until it is told that it has. */
+static volatile bool full;
+static volatile bool asked;
+
+static ssize_t
+full_pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+	/* lines do not fit, the checkpoint does */
+	if (full && len > 0 && *(const char *) data == '{')
+	{
+		asked = true;
+		errno = ENOSPC;
+		return -1;
+	}
+	return fs_system.pwrite(fd, data, len, offset);
+}
+
+static void
+wait_until_asked(void)
+{
+	for (int i = 0; !asked && i < 20000; i++)
+		usleep(1000);
+	assert_true(asked);
+}
+
+static void
+a_batch_that_does_not_fit_is_gathered_again(void **state)
+{
+	unit_of(15000);
+	ops = fs_system;
+	ops.pwrite = full_pwrite;
+	full = true;
+	asked = false;
+	fs = &ops;
+	start(&sink_file, 60000, 15000);
+	wait_until_asked();
+	full = false;
+	assert_true(reaches(1));
+	assert_int_equal(status.position.applied, 15000);
+	end();
+	fs = &fs_system;
+}
+
+/* It begins with the oldest unit, though there is a fill. */
+static void
+add(void)
+{
+	SinkConfig config = config_of(&sink_file, 1, 1);
+
+	MUST(sink_add(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, (SinkSource){.feed = f.feed}, NULL,
+				  SINK_FROM_OLDEST, &fixture_error));
+}
+
+static void
+what_came_before_a_fill_is_in_before_the_fill_begins(void **state)
+{
+	unit_of(2);
+	add();
+	start(&sink_file, 60000, 1000);
+	fixture_begin(&f, UNIT_RESCORE);
+	fixture_fill(&f, RECORD_FILL, sink_name, f.header.seq);
+	fixture_end(&f, true);
+	assert_true(reaches(1));
+	expect_positions("1.1.1 1.2.1 "); /* long before the interval is over */
+	end();
+	/* and if that fails, all of it is done again */
+	snprintf(path, sizeof(path), "%s/full.ndjson", f.dir);
+	add();
+	ops = fs_system;
+	ops.pwrite = full_pwrite;
+	full = true;
+	asked = false;
+	fs = &ops;
+	start(&sink_file, 60000, 1000);
+	wait_until_asked();
+	full = false;
+	assert_true(reaches(1));
+	expect_positions("1.1.1 1.2.1 ");
+	end();
+	fs = &fs_system;
+}
+
+static void
+a_drain_ends_though_the_sink_cannot(void **state)
+{
+	int64_t began;
+
+	unit_of(1);
+	ops = fs_system;
+	ops.pwrite = full_pwrite;
+	full = true;
+	asked = false;
+	fs = &ops;
+	start(&sink_file, 1, 1);
+	wait_until_asked();
+	began = clock_monotonic_us();
+	sink_runner_drain(runner, 30000000);
+	assert_in_range(clock_monotonic_us() - began, 0, 20000000); /* not all of its time */
+	sink_runner_status(runner, &status);
+	assert_int_equal(status.position.seq, 0);
+	end();
+	fs = &fs_system;
+}
+
 static int
 broken_fdatasync(int fd)
 {
@@ -484,6 +588,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(stopping_without_a_drain_loses_and_doubles_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_space_it_waits_and_goes_on_inside_a_large_unit, setup,
 										teardown),
+		cmocka_unit_test_setup_teardown(a_batch_that_does_not_fit_is_gathered_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_came_before_a_fill_is_in_before_the_fill_begins, setup,
+										teardown),
+		cmocka_unit_test_setup_teardown(a_drain_ends_though_the_sink_cannot, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_failed_sync_stops_the_sink_for_the_daemon_to_see, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sink_beyond_the_journal_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sink_behind_the_feed_is_refused, setup, teardown),
