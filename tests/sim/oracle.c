@@ -68,6 +68,9 @@ oracle_status(Lsn lsn)
 	const Oracle *oracle = &world.oracle;
 	const Server *server = world.server;
 
+	if (world.confirm == ACK_SINKS && lsn > world.sinks_reached && lsn > server->sender.floor)
+		broken("lost", "confirm = sinks: " LSN_FORMAT " is acknowledged, some sink is at " LSN_FORMAT,
+			   LSN_ARGS(lsn), LSN_ARGS(world.sinks_reached));
 	if (oracle->next < server->ntxns && lsn > server->txns[oracle->next].commit)
 		broken("lost",
 			   "J1: " LSN_FORMAT " is acknowledged, but the transaction at " LSN_FORMAT " is not durable",

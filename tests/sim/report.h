@@ -31,6 +31,7 @@
 	X(BACKFILL, "BACKFILL units")                                                                            \
 	X(CONFIG, "CONFIG units")                                                                                \
 	X(CONNECT, "connections")                                                                                \
+	X(CONFIRM_SINKS, "connections that confirm what the sinks have")                                         \
 	X(CONNECTION_LOST, "connections lost")                                                                   \
 	X(SERVER_CRASH, "crashes of the server")                                                                 \
 	X(CONFIRMED_BACK, "confirmed_flush falling back in a crash")                                             \

@@ -302,7 +302,13 @@ server_start(Server *server, Lsn start)
 	while (next < server->ntxns && server->txns[next].commit < from)
 		next++;
 	tallies[TALLY_TXN_RESENT] += server->sent > next ? (uint64_t) (server->sent - next) : 0;
-	server->sender = (Sender){.streaming = true, .next = next, .first = true, .sent = from};
+	server->sender = (Sender){.streaming = true,
+							  .next = next,
+							  .first = true,
+							  .sent = from,
+							  .floor = server->confirmed,
+							  .limit = server->flushed,
+							  .flush = server->confirmed};
 }
 
 void
@@ -485,7 +491,16 @@ server_send(Server *server, int64_t now_us, Buffer *message)
 void
 server_status(Server *server, Lsn flush)
 {
-	server->sender.flush = flush;
+	Sender *sender = &server->sender;
+
+	/* the server itself checks nothing */
+	if (flush < sender->flush || flush < sender->floor)
+		broken("J1", "a status of " LSN_FORMAT " comes after " LSN_FORMAT, LSN_ARGS(flush),
+			   LSN_ARGS(sender->flush > sender->floor ? sender->flush : sender->floor));
+	if (flush > sender->sent && flush > sender->limit)
+		broken("J1", LSN_FORMAT " is acknowledged, the server has named " LSN_FORMAT, LSN_ARGS(flush),
+			   LSN_ARGS(sender->sent > sender->limit ? sender->sent : sender->limit));
+	sender->flush = flush;
 	if (flush > server->confirmed)
 		server->confirmed = flush;
 }

@@ -37,7 +37,9 @@ typedef struct Sender
 	uint32_t frame; /* of it; > 0: some are out */
 	uint32_t crc;
 	bool announced[2];
-	Lsn sent; /* the largest position named */
+	Lsn sent;  /* the largest position named */
+	Lsn floor; /* what was confirmed when it began */
+	Lsn limit; /* .. and what the session was told of the WAL before it */
 	bool first;
 	int64_t asked_us;
 	Lsn flush; /* last status */

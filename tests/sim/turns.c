@@ -80,10 +80,12 @@ daemon_connect(Error *err)
 		return false;
 	queue_clear(&world.to_daemon);
 	queue_clear(&world.to_server);
-	intake_begin(daemon->intake, ACK_JOURNAL, start, slot.confirmed_flush, identity.flushed, INTERVAL_US,
+	intake_begin(daemon->intake, world.confirm, start, slot.confirmed_flush, identity.flushed, INTERVAL_US,
 				 world.now_us);
 	daemon->connected = true;
 	tally(CONNECT);
+	if (world.confirm == ACK_SINKS)
+		tally(CONFIRM_SINKS);
 	trace("daemon: streams at " LSN_FORMAT, LSN_ARGS(start));
 	return true;
 }
@@ -105,6 +107,22 @@ end_connection(Error *err)
 	daemon->retry_us = world.now_us + (int64_t) random_below(&world.random, 300000);
 	if (!intake_may_retry(daemon->intake, err))
 		daemon_fatal(err);
+}
+
+/* Under `confirm = sinks`: as far as every sink has come. */
+static bool
+tell_sinks(Error *err)
+{
+	Lsn lowest = UINT64_MAX;
+
+	if (world.confirm != ACK_SINKS)
+		return true;
+	for (int i = 0; i < SINKS; i++)
+		if (world.fars[i].now.position.end_lsn < lowest)
+			lowest = world.fars[i].now.position.end_lsn;
+	if (lowest > world.sinks_reached)
+		world.sinks_reached = lowest;
+	return intake_sinks(world.daemon.intake, lowest, world.now_us, err);
 }
 
 static bool
@@ -129,8 +147,9 @@ daemon_receive(void)
 	Daemon *daemon = &world.daemon;
 	Error err = {.class = ERR_NONE};
 
-	if (daemon->connected && (!take_messages(&err) || !intake_flush(daemon->intake, world.now_us, &err) ||
-							  !intake_feedback(daemon->intake, world.now_us, &err)))
+	if (daemon->connected &&
+		(!tell_sinks(&err) || !take_messages(&err) || !intake_flush(daemon->intake, world.now_us, &err) ||
+		 !intake_feedback(daemon->intake, world.now_us, &err)))
 		end_connection(&err);
 }
 

@@ -576,6 +576,7 @@ world_create(uint64_t seed, Break rule)
 	world.broken = rule;
 	world.faults = true;
 	world.boot = 1;
+	world.confirm = random_chance(random, 1, 4) ? ACK_SINKS : ACK_JOURNAL;
 	world.engine = 1;
 	world.now_us = INT64_C(1000000000);
 	world.wall_base_us = INT64_C(1790000000000000);

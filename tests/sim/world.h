@@ -180,7 +180,9 @@ typedef struct World
 	Oracle oracle;
 	bool faults;
 	int64_t space_until_us;
-	int64_t start_us;	   /* not before: there was no space */
+	int64_t start_us; /* not before: there was no space */
+	AckConfirm confirm;
+	Lsn sinks_reached;	   /* what every sink had at some time */
 	uint64_t appended_seq; /* the journal's, when the process died */
 } World;
 
