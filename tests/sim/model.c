@@ -146,8 +146,14 @@ ranking_entry(const ModelState *state, RecordEntry *entry)
 		.number = 1, .relation = 1, .version = (uint32_t) state->version, .name = slice_string("home")};
 }
 
+uint64_t
+model_engine(const ModelState *state, const ModelUnit *unit)
+{
+	return unit->unit.kind == UNIT_CONFIG && unit->unit.chunk != 0 ? unit->unit.chunk : state->engine;
+}
+
 void
-model_step(ModelState *state, const ModelUnit *unit, Buffer *record, RecordHeader *header)
+model_step(ModelState *state, const ModelUnit *unit, uint64_t engine, Buffer *record, RecordHeader *header)
 {
 	int from = (int) state->part * MODEL_PART_CHANGES;
 	int to = from + MODEL_PART_CHANGES;
@@ -168,13 +174,13 @@ model_step(ModelState *state, const ModelUnit *unit, Buffer *record, RecordHeade
 							 .commit_time_us = unit->unit.commit_time_us,
 							 .now_us = unit->unit.now_us,
 							 .xid = unit->unit.xid};
-	state->hash = mix(state->hash, mix(unit->hash, state->part));
+	state->hash = mix(state->hash, mix(unit->hash, state->part << 32 | engine));
 	buffer_reset(record);
 	record_begin(record);
 	if (unit->unit.kind == UNIT_CONFIG)
 	{
 		state->version++;
-		state->engine = unit->unit.chunk != 0 ? unit->unit.chunk : state->engine;
+		state->engine = model_engine(state, unit);
 		state->job = unit->unit.seq;
 		state->chunk = 0;
 		ranking_entry(state, &ranking);

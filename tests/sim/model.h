@@ -50,7 +50,11 @@ extern JournalEvent model_read(JournalReader *reader, ModelRelations *known, Mod
 
 extern int model_pieces(const ModelUnit *unit);
 /* The record of the state's next piece, which has to be one of this unit; the state moves on. */
-extern void model_step(ModelState *state, const ModelUnit *unit, Buffer *record, RecordHeader *header);
+/* engine: of whoever does it. Another one gives other bytes, so it has to be the one the units name. */
+extern void model_step(ModelState *state, const ModelUnit *unit, uint64_t engine, Buffer *record,
+					   RecordHeader *header);
+/* The engine the units name, at this one. */
+extern uint64_t model_engine(const ModelState *state, const ModelUnit *unit);
 /* A segment's dictionary. */
 extern void model_dictionary(const ModelState *state, Buffer *out);
 /* Of header and entries, for comparing. */

@@ -93,7 +93,7 @@ derive(const ModelUnit *unit)
 		Reference *reference;
 		Error err;
 
-		model_step(&oracle->state, unit, &bytes, &header);
+		model_step(&oracle->state, unit, model_engine(&oracle->state, unit), &bytes, &header);
 		if (!record_open(buffer_slice(&bytes), &record, &err))
 			broken("R1", "%s", err.message);
 		if (oracle->n == oracle->capacity)

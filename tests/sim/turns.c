@@ -242,7 +242,7 @@ daemon_score(void)
 			flush_feed();
 			return;
 		}
-		model_step(&daemon->store.state, &daemon->unit, &daemon->record, &daemon->header);
+		model_step(&daemon->store.state, &daemon->unit, world.engine, &daemon->record, &daemon->header);
 		if (!append_record())
 			return;
 	}
@@ -411,7 +411,7 @@ daemon_stop_clean(Error *err)
 	for (int i = 0; i < 2000 && (daemon->in_unit || next_unit()); i++)
 	{
 		if (!daemon->append_wanted)
-			model_step(&daemon->store.state, &daemon->unit, &daemon->record, &daemon->header);
+			model_step(&daemon->store.state, &daemon->unit, world.engine, &daemon->record, &daemon->header);
 		if (!append_record())
 			return error_set(err, ERR_SPACE, "no space for the feed");
 	}
