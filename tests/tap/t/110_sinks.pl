@@ -77,12 +77,13 @@ sub write_begin
 {
 	for my $n (1 .. 4)
 	{
-		my ($in, $out) = ('', '');
 		my $script = "SET application_name = 'writer';\n" . join '', map {
 			my $id = ($_ * 7 + $n * 50) % 260 + 1;
 			"INSERT INTO item VALUES ($id, $_) ON CONFLICT (id) DO UPDATE SET v = item.v + $n;\n" . ($_ % 11 == 0 ? "DELETE FROM item WHERE id = $id;\n" : '') . "SELECT pg_sleep(0.005);\n"
 		} 1 .. ($_[0] // 200);
-		push @writers, IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-h', $source->host, '-p', $source->port, '-d', 'postgres' ], '<', \$script, '>', '/dev/null', '2>', '/dev/null');
+		# from a file: a daemon that is started meanwhile would keep a pipe open
+		spew("$d->{dir}/writer$n.sql", $script);
+		push @writers, IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-h', $source->host, '-p', $source->port, '-d', 'postgres', '-f', "$d->{dir}/writer$n.sql" ], '<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
 	}
 	return;
 }
@@ -242,6 +243,19 @@ sub filled
 	filled('table', 'the fill of the emptied table');
 	write_end();
 	all_exact('filled again', 'oldest');
+}
+{
+	# the daemon is killed while it fills
+	write_begin(60);
+	says("fill of $_, and the daemon is killed", 0, qr/is filled/, 'sink', 'fill', $_) for qw(table told);
+	$d->kill9;
+	$d->start;
+	$d->ready;
+	filled($_, "the fill of $_ that was interrupted") for qw(table told);
+	write_end();
+	all_exact('filled across a kill', 'oldest');
+	says("verify of $_ after it", 0, qr/ 0 different/, 'sink', 'verify', $_) for qw(table told);
+	is(there(q{SELECT count(*) FROM pg_class WHERE relname LIKE 'fill%' AND relnamespace = 'walrank_out'::regnamespace}), 0, 'nothing is left beside it');
 }
 {
 	# a new sink that begins with all there is
