@@ -56,6 +56,7 @@
 	X(JOURNAL_CUT, "journals whose tail was cut")                                                            \
 	X(JOURNAL_TRIM, "journal segments trimmed")                                                              \
 	X(FEED_TRIM, "feed segments trimmed")                                                                    \
+	X(PACKED, "segments compressed")                                                                         \
 	X(FEED_CUT, "feeds cut and derived again")                                                               \
 	X(STORE_LIVE, "starts with the live store")                                                              \
 	X(STORE_SNAPSHOT, "starts with a snapshot")                                                              \

@@ -3,6 +3,7 @@
  *
  * A turn that fails for good leaves its error in daemon.fatal, and the process ends with it.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -384,6 +385,27 @@ daemon_trim(void)
 		tally(FEED_TRIM);
 	if (journal_first_seq(daemon->journal) > before_journal)
 		tally(JOURNAL_TRIM);
+}
+
+/* Compresses one segment that its readers have left, in a thread of its own. */
+void
+daemon_pack(void)
+{
+	static const atomic_bool stop = false;
+	Daemon *daemon = &world.daemon;
+	uint64_t below = daemon->store.committed.seq;
+	bool journal = random_chance(&world.random, 1, 2);
+	bool packed;
+	Error err;
+
+	for (int i = 0; !journal && i < SINKS; i++)
+		if (world.fars[i].now.position.seq < below)
+			below = world.fars[i].now.position.seq;
+	if (seglog_pack(journal ? journal_log(daemon->journal) : feed_log(daemon->feed),
+					(SegPosition){below + 1, 0}, &stop, &packed, &err))
+		tallies[TALLY_PACKED] += packed;
+	else if (err.class != ERR_RETRY)
+		failed(&err);
 }
 
 /* ---- stop -------------------------------------------------------------------------------------- */

@@ -181,6 +181,8 @@ daemon_turn(void)
 		case 12:
 			if (random_chance(&world.random, 1, 2))
 				daemon_trim();
+			else
+				sync_turn(daemon_pack);
 			break;
 		case 13:
 			connect_turn();

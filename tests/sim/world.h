@@ -212,6 +212,7 @@ extern void daemon_commit(void);
 extern void daemon_snapshot(void);
 extern void daemon_append(void);
 extern void daemon_trim(void);
+extern void daemon_pack(void);
 extern bool daemon_stop_clean(Error *err);
 
 /* queue.c */

@@ -234,7 +234,7 @@ wrong_bit(bool journal)
 	if (journal && world.server->confirmed < world.oracle.end_lsn)
 		return; /* a tail that the server still has may go */
 	keep_aside();
-	hit = disk_flip(journal ? DIR_JOURNAL : DIR_FEED, ".seg");
+	hit = disk_flip(journal ? DIR_JOURNAL : DIR_FEED, random_chance(&world.random, 1, 2) ? ".seg" : ".zst");
 	found = journal ? !journal_verify(disk_dirfd(DIR_JOURNAL), &report, &err) || report.torn_tail ||
 						  report.last_seq < world.oracle.seq
 					: !feed_verify(disk_dirfd(DIR_FEED), &feed, &err) || feed.torn_tail;
