@@ -183,7 +183,7 @@ check-full: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san sim-san
 	@scripts/unroot tests/run full $(TESTS)
 	@[ -n "$(TESTS)" ] || tests/fault/power_cut full
-	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory fuzz-full mutants && scripts/matrix check; }
+	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory fuzz-full mutants coverage && scripts/matrix check; }
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
