@@ -797,6 +797,41 @@ store_beyond_the_journal_gives_way_to_its_snapshot(void **state)
 	close_clean(store);
 }
 
+/* A feed that ends at *arg. */
+static bool
+feed_ends(void *arg, uint64_t seq, uint32_t part, Error *error)
+{
+	return seq <= *(const uint64_t *) arg || error_set(error, ERR_REFUSE, "the feed ends");
+}
+
+static bool
+feed_unreadable(void *arg, uint64_t seq, uint32_t part, Error *error)
+{
+	return error_set(error, ERR_DISK, "the feed cannot be read");
+}
+
+static void
+store_beyond_the_feed_gives_way_to_a_snapshot_it_reaches(void **state)
+{
+	Store *store = two_units();
+	uint64_t end = 1;
+
+	close_clean(store);
+	settings.reaches = feed_unreadable; /* that says nothing of where it ends */
+	assert_fails(try_open(2, 2, &store), ERR_DISK, "cannot be read");
+	settings.reaches = feed_ends;
+	settings.reaches_arg = &end;
+	store = open_store(2);
+	expect_units(store, 1);
+	close_clean(store);
+	end = 0;
+	assert_fails(try_open(2, 2, &store), ERR_REFUSE, "rule R7: the feed ends");
+	end = 1; /* the refusal has touched nothing */
+	store = open_store(2);
+	expect_units(store, 1);
+	close_clean(store);
+}
+
 static void
 snapshot_beyond_what_is_durable_is_not_used(void **state)
 {
@@ -1458,6 +1493,7 @@ main(void)
 		TEST(marked_torn_is_not_used),
 		TEST(copied_store_gives_way_to_its_snapshot),
 		TEST(store_beyond_the_journal_gives_way_to_its_snapshot),
+		TEST(store_beyond_the_feed_gives_way_to_a_snapshot_it_reaches),
 		TEST(snapshot_beyond_what_is_durable_is_not_used),
 		TEST(damaged_snapshot_gives_way_to_the_one_before),
 		TEST(without_a_snapshot_nothing_is_opened),
