@@ -106,8 +106,8 @@ while ($left > 0)
 	for (1 .. ($left < $round ? $left : $round)) { cut($cuts - --$left) }
 	my $acknowledged = writers_stop($w);
 	$oracle->check(($cuts - $left) . " of $cuts cuts", $acknowledged);
-	$oracle->forget;
 	last if grep { !$_ } Test::More->builder->summary;
+	$oracle->forget;
 }
 @behind = sort { $a <=> $b } @behind;
 @took = sort { $a <=> $b } @took;

@@ -129,8 +129,8 @@ while (@deck)
 	$committed += $r->{transactions};
 	$seconds += $w->{seconds};
 	$unknown += $w->{unknown} // 0;
-	$oracle->forget;
 	last if grep { !$_ } Test::More->builder->summary; # the rest would only repeat it
+	$oracle->forget;
 }
 
 my @all = map { @$_ } values %took;

@@ -54,8 +54,8 @@ while ($left > 0)
 	$d->ready(90);
 	$left -= $time;
 	$oracle->check(($seconds - $left) . " of $seconds s", $acknowledged);
-	$oracle->forget;
 	last if grep { !$_ } Test::More->builder->summary;
+	$oracle->forget;
 }
 
 diag "tables were read again $readings times";
