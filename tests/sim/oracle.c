@@ -57,6 +57,11 @@ check_unit(const ModelUnit *unit)
 			   "unit %llu (%s) reaches " LSN_FORMAT ", but the transaction at " LSN_FORMAT " is not in",
 			   (ull) u->seq, unit_kind_name(u->kind), LSN_ARGS(u->end_lsn),
 			   LSN_ARGS(server->txns[oracle->next].commit));
+	if (u->now_us < oracle->unit_now_us)
+		broken("R1", "the clock of unit %llu goes back", (ull) u->seq);
+	if (u->now_us > oracle->unit_now_us && u->now_us > wall_now() + INT64_C(60000000))
+		broken("R1", "the clock of unit %llu is ahead of its receipt", (ull) u->seq);
+	oracle->unit_now_us = u->now_us;
 	if (u->kind == UNIT_PROGRESS)
 		tally(PROGRESS);
 	oracle->end_lsn = u->end_lsn;

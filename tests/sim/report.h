@@ -18,6 +18,7 @@
 	X(COMMIT_OVERTAKES, "transactions that commit before one that began earlier")                            \
 	X(TXN_CUT, "transactions cut in the middle by a lost connection")                                        \
 	X(TXN_RESENT, "transactions sent again")                                                                 \
+	X(TXN_AGAIN, "connections that begin with a transaction that is in already")                             \
 	X(FRAME_GARBLED, "frames garbled on the way")                                                            \
 	X(KEEPALIVE, "keepalives")                                                                               \
 	X(KEEPALIVE_ASKED, "keepalives that ask for a reply")                                                    \

@@ -301,6 +301,12 @@ server_start(Server *server, Lsn start)
 
 	while (next < server->ntxns && server->txns[next].commit < from)
 		next++;
+	/* more than it has to: J2 is there for it */
+	if (next > 0 && random_chance(&server->random, 1, 12))
+	{
+		tally(TXN_AGAIN);
+		next--;
+	}
 	tallies[TALLY_TXN_RESENT] += server->sent > next ? (uint64_t) (server->sent - next) : 0;
 	server->sender = (Sender){.streaming = true,
 							  .next = next,

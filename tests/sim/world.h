@@ -155,6 +155,7 @@ typedef struct Oracle
 	size_t capacity;
 	int next; /* the server's transaction that has to come next */
 	Lsn end_lsn;
+	int64_t unit_now_us;
 } Oracle;
 
 /* ---- all -------------------------------------------------------------------------------------- */
