@@ -85,6 +85,8 @@
 	X(HISTORY_FLIP, "found: a flipped bit in the journal")                                                   \
 	X(HISTORY_FEED_FLIP, "found: a flipped bit in the feed")                                                 \
 	X(HISTORY_SECOND, "refused: a second daemon")                                                            \
+	X(RECORD_GAP, "refused: a record that leaves a gap")                                                     \
+	X(RECORD_AGAIN, "skipped: a record that is in")                                                          \
 	X(SINK_AHEAD, "refused: a sink ahead of the journal")                                                    \
 	X(SINK_FOREIGN, "refused: a sink of another stream")                                                     \
 	X(SINK_BEHIND, "refused: a sink older than the feed")                                                    \

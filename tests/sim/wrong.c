@@ -330,10 +330,36 @@ wrong_sink(void)
 	far->now = right;
 }
 
+/* K3: what is in is skipped, what would leave a gap is refused. */
+static void
+wrong_record(void)
+{
+	Far *far = &world.fars[random_below(&world.random, SINKS)];
+	const SinkPosition *position = &far->now.position;
+	bool gap = random_chance(&world.random, 1, 2);
+	uint64_t seq = gap ? position->seq + 2 : position->seq;
+	PositionOrder order = ORDER_NEXT;
+	FeedReader *reader;
+	RecordReader record;
+	Error err;
+
+	if (!world.daemon.running || !far->now.found || seq < feed_first_seq(world.daemon.feed) || seq == 0 ||
+		!feed_reader_open(world.daemon.feed, seq, &reader, &err))
+		return;
+	if (feed_reader_next(reader, &record, &err) == FEED_RECORD)
+	{
+		order = position_order(position, &record.header, &err);
+		if (order != (gap ? ORDER_GAP : ORDER_APPLIED))
+			broken("K3", "a sink at unit %llu takes unit %llu", (ull) position->seq, (ull) seq);
+		tallies[gap ? TALLY_RECORD_GAP : TALLY_RECORD_AGAIN]++;
+	}
+	feed_reader_close(reader);
+}
+
 void
 wrong_history(void)
 {
-	switch (random_below(&world.random, 8))
+	switch (random_below(&world.random, 9))
 	{
 		case 0:
 		case 1:
@@ -348,6 +374,9 @@ wrong_history(void)
 			break;
 		case 5:
 			wrong_second_daemon();
+			break;
+		case 6:
+			wrong_record();
 			break;
 		default:
 			wrong_sink();
