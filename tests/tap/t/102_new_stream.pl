@@ -104,7 +104,13 @@ sub adopt
 	return run_until_ready('--adopt') !~ /stream ready/;
 }
 {
-	my $fresh = sub { remove($d->{state}); sql('DELETE FROM walrank.control'); return adopt(@_) };
+	# with sinks that hold nothing: the daemon may come as far as opening them before it is killed
+	my $fresh = sub {
+		remove($d->{state}, glob "$d->{ndjson}*");
+		$search->safe_psql('postgres', 'DROP SCHEMA IF EXISTS walrank_out CASCADE');
+		sql('DELETE FROM walrank.control');
+		return adopt(@_);
+	};
 	my $steps = steps_of($fresh);
 	for my $n (steps_to_try($steps, 6))
 	{
@@ -257,13 +263,13 @@ for my $kind ([], ['--new-slot'])
 	for my $n (steps_to_try($steps, 5))
 	{
 		$dies->($n) or die "not gone at step $n";
-		my ($rc, $log) = $d->fails if $n % 3 == 0; # a start in between is refused and spoils nothing
 		if (sql(q{SELECT count(*) FROM walrank.control WHERE state = 'ready'}) == 1 && identity()->{stream_id} ne $first && (identity()->{state} // '') eq 'complete')
 		{
 			pass("walrank rebuild @$kind killed at step $n of $steps: it was done");
 		}
 		else
 		{
+			isnt(($d->fails)[0], 0, "step $n: a start in between is refused") if $n % 3 == 0;
 			run_ok("walrank rebuild @$kind killed at step $n of $steps is gone on with", @rebuild, @$kind);
 		}
 		rebuilt("@$kind step $n");
