@@ -246,6 +246,13 @@ leave_key(Scorer *scorer, Relation *relation, const WireChange *change, Slice ol
 		   (!relation->touching || touch_key(scorer, relation, old_key, err));
 }
 
+/* Whether a key may be held by an item that we have not met. */
+static bool
+may_be_unmet(const Relation *relation)
+{
+	return relation->touching && relation->fill != FILL_DONE && (relation->lost || !relation->whole);
+}
+
 /* Second change: the item appears under its new key. */
 static bool
 enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
@@ -254,8 +261,8 @@ enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
 
 	if (!show_load(scorer, relation, key, &stored, err))
 		return false;
-	if ((scorer->had || (relation->touching && relation->fill != FILL_DONE)) &&
-		relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
+	if ((scorer->had || may_be_unmet(relation)) && relation->role == ROLE_ITEMS &&
+		!displace(scorer, relation, key, stored, err))
 		return false;
 	if (!show_item(scorer, relation, key, OP_INSERT, err))
 		return false;

@@ -167,7 +167,7 @@ unlink_relation(Scorer *scorer, Relation *relation, Error *err)
 	relation->announced = NULL;
 	relation->watched = false;
 	relation->fill = FILL_PENDING;
-	relation->lost = false;
+	relation->lost = relation->whole = false;
 	relation->items = 0;
 	relation_set_map(relation, "");
 	return rescore_drop(scorer, relation, err) && fill_forget(scorer, relation, err) &&

@@ -164,7 +164,8 @@ row_merge(Scorer *scorer, Relation *relation, const Version *version, const Wire
 		return malformed(scorer);
 	if (row_known(scorer, relation))
 		return true;
-	return show_item(scorer, relation, row->key, scorer->had ? OP_UPDATE : OP_INSERT, err);
+	/* what waited for this row is new to readers */
+	return show_item(scorer, relation, row->key, scorer->had_told ? OP_UPDATE : OP_INSERT, err);
 }
 
 bool
@@ -261,6 +262,7 @@ end_whole(Scorer *scorer, Relation *relation, Error *err)
 	bool done;
 
 	relation->fill = FILL_DONE;
+	relation->whole = true;
 	if (!lost_end(scorer, relation, &done, err))
 		return false;
 	return !done || fill_forget(scorer, relation, err);

@@ -1,7 +1,7 @@
 /*
  * item.c -- see item.h.
  *
- * Value: fingerprint (8 bytes), 1 = whole (1 byte), image with its length, then 17 bytes per ranking:
+ * Value: fingerprint (8 bytes), 1 = whole, 2 = not, but readers hold the item (1 byte), image with its length, then 17 bytes per ranking:
  *
  *   offset  bytes
  *        0      4  ranking
@@ -15,17 +15,24 @@
 
 #define EMITTED_BYTES 17
 
+enum
+{
+	ITEM_WAITING = 0,
+	ITEM_WHOLE = 1,
+	ITEM_TOLD = 2,
+};
+
 bool
 item_open(Slice value, Item *item)
 {
 	WireCursor cursor = wire_cursor(value);
+	uint32_t state;
 
-	uint32_t whole;
-
-	if (!unpack_u64(&cursor, &item->fingerprint) || !unpack_small(&cursor, 1, &whole) ||
+	if (!unpack_u64(&cursor, &item->fingerprint) || !unpack_small(&cursor, ITEM_TOLD, &state) ||
 		!unpack_bytes(&cursor, &item->image))
 		return false;
-	item->whole = whole;
+	item->whole = state == ITEM_WHOLE;
+	item->told = state != ITEM_WAITING;
 	item->emitted = slice_make(cursor.at, (size_t) (cursor.end - cursor.at));
 	return item->emitted.len % EMITTED_BYTES == 0;
 }
@@ -62,11 +69,11 @@ item_emitted(const Item *item, EmittedList *list)
 }
 
 void
-item_pack(Buffer *value, uint64_t fingerprint, bool whole, Slice image, const EmittedList *list)
+item_pack(Buffer *value, uint64_t fingerprint, bool whole, bool told, Slice image, const EmittedList *list)
 {
 	buffer_reset(value);
 	buffer_append_u64(value, fingerprint);
-	buffer_append_byte(value, whole);
+	buffer_append_byte(value, whole ? ITEM_WHOLE : told ? ITEM_TOLD : ITEM_WAITING);
 	pack_bytes(value, image);
 	for (int i = 0; i < list->count; i++)
 	{

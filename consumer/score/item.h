@@ -33,13 +33,15 @@ typedef struct Item
 {
 	uint64_t fingerprint; /* version the image was written under */
 	bool whole;			  /* nothing of the image is still unknown */
+	bool told;			  /* readers hold the item, perhaps as it was before something became unknown */
 	Slice image;
 	Slice emitted;
 } Item;
 
 extern bool item_open(Slice value, Item *item);
 extern bool item_emitted(const Item *item, EmittedList *list);
-extern void item_pack(Buffer *value, uint64_t fingerprint, bool whole, Slice image, const EmittedList *list);
+extern void item_pack(Buffer *value, uint64_t fingerprint, bool whole, bool told, Slice image,
+					  const EmittedList *list);
 extern void emitted_append(EmittedList *list, Emitted emitted);
 
 #endif /* WALRANK_ITEM_H */

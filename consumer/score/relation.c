@@ -242,6 +242,8 @@ enum
 	ROW_NAMING = 32,
 	ROW_CURSOR = 64,
 	ROW_REDO = 128,
+	ROW_WHOLE = 256,
+	ROW_ALL = 511,
 };
 
 static void
@@ -250,7 +252,8 @@ relation_pack(const Relation *relation, Buffer *row)
 	uint64_t flags = (relation->watched ? ROW_WATCHED : 0) | (relation->touching ? ROW_TOUCHING : 0) |
 					 (relation->scanned ? ROW_SCANNED : 0) | (relation->lost ? ROW_LOST : 0) |
 					 (relation->mending ? ROW_MENDING : 0) | (relation->naming ? ROW_NAMING : 0) |
-					 (relation->clearing.cursor.started ? ROW_CURSOR : 0) | (relation->redo ? ROW_REDO : 0);
+					 (relation->clearing.cursor.started ? ROW_CURSOR : 0) | (relation->redo ? ROW_REDO : 0) |
+					 (relation->whole ? ROW_WHOLE : 0);
 
 	pack_number(row, RELATION_ROW_FORMAT);
 	pack_number(row, relation->oid);
@@ -298,7 +301,7 @@ relation_unpack(Slice value, RelationRow *row)
 
 	return unpack_small(&cursor, RELATION_ROW_FORMAT, &row->format) &&
 		   unpack_small(&cursor, UINT32_MAX, &row->oid) && unpack_small(&cursor, FILL_DONE, &row->fill) &&
-		   unpack_number(&cursor, &row->backfill) && unpack_small(&cursor, 255, &row->flags) &&
+		   unpack_number(&cursor, &row->backfill) && unpack_small(&cursor, ROW_ALL, &row->flags) &&
 		   unpack_u64(&cursor, &row->current) && unpack_u64(&cursor, &row->current_lsn) &&
 		   unpack_u64(&cursor, &row->truncate_lsn) && unpack_u64(&cursor, &row->items) &&
 		   unpack_small(&cursor, UINT32_MAX, &row->displaced) && unpack_bytes(&cursor, &row->map) &&
@@ -324,6 +327,7 @@ relation_restore(Relations *relations, const RelationRow *row, Error *err)
 	relation->scanned = row->flags & ROW_SCANNED;
 	relation->naming = row->flags & ROW_NAMING;
 	relation->redo = row->flags & ROW_REDO;
+	relation->whole = row->flags & ROW_WHOLE;
 	relation->chunk = row->chunk;
 	relation->begun = row->begun;
 	relation->listed = row->listed;

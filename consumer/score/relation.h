@@ -60,7 +60,8 @@ struct Relation
 	bool scanned;	   /* all ranges have been read; what is listed has not */
 	bool redo;		   /* .. and it was not told which item moved: the table is to be read once more */
 	uint64_t listed;   /* keys whose items only a row of a later point can complete */
-	bool lost;		   /* changes may be missing, until a reading begun from now on has ended (lost.c) */
+	bool whole;		   /* a reading has ended: an item that is not stored is not there, unless .. */
+	bool lost;		   /* .. changes may be missing, until a reading begun from now on has ended (lost.c) */
 	bool mending;	   /* the reading under way began after the last loss */
 	bool naming;	   /* .. and there were items at its first BEGIN: rows leave touches as well */
 	struct

@@ -19,7 +19,7 @@ show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *er
 	Version *from;
 
 	scorer->emitted.count = 0;
-	scorer->had_whole = false;
+	scorer->had_whole = scorer->had_told = false;
 	scorer->same_version = true;
 	*image = slice_make(NULL, 0);
 	if (!store_item_get(scorer->store, relation->number, key, &value, &scorer->had, err))
@@ -30,6 +30,7 @@ show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *er
 		return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
 	*image = item.image;
 	scorer->had_whole = item.whole;
+	scorer->had_told = item.told;
 	if (item.fingerprint != relation->current->fingerprint)
 	{
 		scorer->same_version = false;
@@ -54,7 +55,7 @@ bool
 show_put(Scorer *scorer, Relation *relation, Slice key, Slice image, bool whole, const EmittedList *list,
 		 Error *err)
 {
-	item_pack(&scorer->value, relation->current->fingerprint, whole, image, list);
+	item_pack(&scorer->value, relation->current->fingerprint, whole, scorer->had_told, image, list);
 	if (!store_item_put(scorer->store, relation->number, key, buffer_slice(&scorer->value), err))
 		return error_wrap(err, "item of relation %u", relation->number);
 	if (!scorer->had)

@@ -100,7 +100,8 @@ struct Scorer
 	bool postponed;		 /* a ranking was passed over: a job has to come back to the item */
 	Slice show;			 /* image being evaluated */
 	bool had;			 /* it was stored.. */
-	bool had_whole;		 /* ..and complete */
+	bool had_whole;		 /* ..and complete.. */
+	bool had_told;		 /* ..and readers hold it, perhaps as it was */
 	bool same_version;
 	size_t had_bytes; /* of its image */
 	Buffer remapped;  /* stored image under the current version */
