@@ -179,11 +179,34 @@ check: stage-files
 	@scripts/unroot tests/run check $(TESTS)
 	@[ -n "$(TESTS)" ] || $(MAKE) --no-print-directory fuzz
 
-check-full: stage-files
+# Each part can be run alone; .ci/run runs as many of them as its time allows.
+FULL := full-tests full-power full-mutants full-fuzz full-valgrind full-coverage full-majors
+.PHONY: $(FULL)
+full-tests: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san sim-san
 	@scripts/unroot tests/run full $(TESTS)
-	@[ -n "$(TESTS)" ] || tests/fault/power_cut full
-	@[ -n "$(TESTS)" ] || { scripts/deps lint && tests/valgrind/run && $(MAKE) --no-print-directory fuzz-full mutants coverage && scripts/matrix check; }
+
+full-power: stage-files
+	@tests/fault/power_cut full
+
+full-mutants: stage-files
+	@$(MAKE) --no-print-directory mutants
+
+full-fuzz: stage-files
+	@$(MAKE) --no-print-directory fuzz-full
+
+full-valgrind: stage-files
+	@scripts/deps lint
+	@tests/valgrind/run
+
+full-coverage: stage-files
+	@$(MAKE) --no-print-directory coverage
+
+full-majors: stage-files
+	@scripts/matrix check
+
+check-full:
+	@for part in $(if $(TESTS),full-tests,$(FULL)); do $(MAKE) --no-print-directory $$part || exit 1; done
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
