@@ -149,6 +149,14 @@ slot_status(const Slot *slot, SinkStatus *status)
 		*status = slot->last;
 }
 
+static void
+slot_view(const Slot *slot, SinkView *view)
+{
+	snprintf(view->name, sizeof(view->name), "%s", slot->config.name);
+	view->type = slot->config.type->name;
+	slot_status(slot, &view->status);
+}
+
 bool
 sinkset_view(SinkSet *set, int i, SinkView *view)
 {
@@ -157,13 +165,41 @@ sinkset_view(SinkSet *set, int i, SinkView *view)
 	pthread_mutex_lock(&set->lock);
 	found = i < set->nslots;
 	if (found)
-	{
-		snprintf(view->name, sizeof(view->name), "%s", set->slots[i]->config.name);
-		view->type = set->slots[i]->config.type->name;
-		slot_status(set->slots[i], &view->status);
-	}
+		slot_view(set->slots[i], view);
 	pthread_mutex_unlock(&set->lock);
 	return found;
+}
+
+int
+sinkset_views(SinkSet *set, SinkView views[CONFIG_SINKS_MAX])
+{
+	int n;
+
+	pthread_mutex_lock(&set->lock);
+	n = set->nslots;
+	for (int i = 0; i < n; i++)
+		slot_view(set->slots[i], &views[i]);
+	pthread_mutex_unlock(&set->lock);
+	return n;
+}
+
+Lsn
+sinkset_lowest(SinkSet *set)
+{
+	Lsn lowest = UINT64_MAX;
+	SinkView view;
+
+	pthread_mutex_lock(&set->lock);
+	for (int i = 0; i < set->nslots; i++)
+	{
+		slot_view(set->slots[i], &view);
+		if (view.status.state == SINK_STARTING)
+			lowest = 0;
+		else if (view.status.state != SINK_GIVEN_UP && view.status.position.end_lsn < lowest)
+			lowest = view.status.position.end_lsn;
+	}
+	pthread_mutex_unlock(&set->lock);
+	return lowest;
 }
 
 static void
@@ -403,7 +439,7 @@ settle_slot(SinkSet *set, SinkConfig *config, bool *begin, Buffer *said)
 bool
 sinkset_apply(SinkSet *set, Config *config, Buffer *said, Error *err)
 {
-	Slot *slots[CONFIG_SINKS_MAX];
+	Slot *slots[CONFIG_SINKS_MAX] = {0};
 	Slot *gone[CONFIG_SINKS_MAX];
 	bool begin[CONFIG_SINKS_MAX];
 	const int n = config->nsinks;

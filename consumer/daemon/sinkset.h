@@ -49,6 +49,14 @@ extern bool sinkset_apply(SinkSet *set, Config *config, Buffer *said, Error *err
 
 /* For anyone, at any time: the i-th sink in the order of the configuration; false: there are no more. */
 extern bool sinkset_view(SinkSet *set, int i, SinkView *view);
+/*
+ * All of them, as of one moment: who decides about what they need must not miss one because another was removed
+ * meanwhile.  Returns how many there are.
+ */
+extern int sinkset_views(SinkSet *set, SinkView views[CONFIG_SINKS_MAX]);
+/* The lowest end_lsn in their checkpoints; UINT64_MAX: none counts.  A sink that is given up does not; one whose
+ * checkpoint is not known yet may stand anywhere: 0. */
+extern Lsn sinkset_lowest(SinkSet *set);
 
 /* ERR_CONFIG: there is no such sink, or it is so already.  Resume also starts one again that has stopped in error. */
 extern bool sinkset_pause(SinkSet *set, const char *name, Error *err);

@@ -36,6 +36,9 @@ struct Space
 	Ages journal_ages;
 	Ages feed_ages;
 	Packer *packer;
+	SinkView views[CONFIG_SINKS_MAX]; /* at the last step .. */
+	RetentionSink stands[CONFIG_SINKS_MAX];
+	int nsinks;
 	uint64_t asked_newest; /* the newest snapshot when a newer one was asked for */
 	int64_t asked_us;
 };
@@ -106,22 +109,21 @@ segments(SegLog *log, int *n)
 	return out;
 }
 
-static int
-look_at_sinks(Space *space, RetentionSink sinks[CONFIG_SINKS_MAX])
+/* Of one moment: a plan that misses one lets go what that one needs. */
+static void
+look_at_sinks(Space *space)
 {
-	SinkView view;
-	int n = 0;
-
-	for (; n < CONFIG_SINKS_MAX && sinkset_view(space->sinks, n, &view); n++)
+	space->nsinks = sinkset_views(space->sinks, space->views);
+	for (int i = 0; i < space->nsinks; i++)
 	{
+		const SinkStatus *status = &space->views[i].status;
 		/* before it has said where it stands, what is remembered may be wrong: a replay may have set it back */
-		bool starting = view.status.state == SINK_STARTING;
+		bool starting = status->state == SINK_STARTING;
 
-		sinks[n] = (RetentionSink){.seq = starting ? 0 : view.status.position.seq,
-								   .starting = starting,
-								   .given_up = view.status.state == SINK_GIVEN_UP};
+		space->stands[i] = (RetentionSink){.seq = starting ? 0 : status->position.seq,
+										   .starting = starting,
+										   .given_up = status->state == SINK_GIVEN_UP};
 	}
-	return n;
 }
 
 static RetentionPlan
@@ -132,13 +134,12 @@ decide(Space *space, const ScorerView *view, int64_t now)
 	uint64_t durable = feed_durable(state->feed);
 	SegLog *journal = journal_log(state->journal);
 	SegLog *feed = feed_log(state->feed);
-	RetentionSink sinks[CONFIG_SINKS_MAX];
 	RetentionInput input = {.store_seq = view->committed,
 							.snapshot_oldest = store_oldest_snapshot(state->store),
 							.snapshot_newest = store_newest_snapshot(state->store),
 							.snapshots = (int) config->store.snapshots,
-							.sinks = sinks,
-							.nsinks = look_at_sinks(space, sinks),
+							.sinks = space->stands,
+							.nsinks = space->nsinks,
 							.give_up = config->feed.at_quota == 1};
 	RetentionSegment *of_journal = segments(journal, &input.journal.n);
 	RetentionSegment *of_feed = segments(feed, &input.feed.n);
@@ -177,26 +178,22 @@ ask_for_snapshot(Space *space, const RetentionPlan *plan, int64_t now)
 static bool
 give_up(Space *space, int which, Error *err)
 {
-	SinkView view;
+	const char *name = which >= 0 ? space->views[which].name : NULL;
 
-	if (which < 0 || !sinkset_view(space->sinks, which, &view))
-		return true;
-	if (sinkset_give_up(space->sinks, view.name, err) || err->class == ERR_CONFIG)
+	if (name == NULL || sinkset_give_up(space->sinks, name, err) || err->class == ERR_CONFIG)
 		return true; /* ERR_CONFIG: it was removed meanwhile */
-	return error_wrap(err, "giving up sink \"%s\"", view.name);
+	return error_wrap(err, "giving up sink \"%s\"", name);
 }
 
 /* The journal is read by the scorer alone, the feed by the sinks. */
 static void
 tell_packer(Space *space, const ScorerView *view)
 {
-	RetentionSink sinks[CONFIG_SINKS_MAX];
 	uint64_t feed = view->committed;
-	int n = look_at_sinks(space, sinks);
 
-	for (int i = 0; i < n; i++)
-		if (!sinks[i].given_up && sinks[i].seq < feed)
-			feed = sinks[i].seq;
+	for (int i = 0; i < space->nsinks; i++)
+		if (!space->stands[i].given_up && space->stands[i].seq < feed)
+			feed = space->stands[i].seq;
 	packer_passed(space->packer, view->committed + 1, feed + 1);
 }
 
@@ -209,6 +206,7 @@ space_step(Space *space, const ScorerView *view, int64_t now_us, Error *err)
 		return true;
 	space->due_us = now_us + STEP_US;
 	space_set_quotas(space->state, space->config); /* a reload may have changed them */
+	look_at_sinks(space);
 	plan = decide(space, view, now_us);
 	ask_for_snapshot(space, &plan, now_us);
 	tell_packer(space, view);

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -381,6 +383,85 @@ a_paused_sink_that_is_set_back_holds_what_it_needs(void **state)
 	reaches("a", UNITS);
 }
 
+static bool
+look_for_lowest(void *context, const SinkConfig *config, Error *why)
+{
+	assert_int_equal(sinkset_lowest(set), 0);
+	return error_set(why, ERR_DATA, "as it may happen");
+}
+
+/* ---- who decides by them ------------------------------------------------------------------------------- */
+
+static atomic_bool looked_enough;
+static atomic_bool refused;
+
+static void *
+come_and_go(void *argument)
+{
+	Config *configs[200];
+
+	for (int i = 0; i < 200; i++)
+		configs[i] = i % 2 == 0 ? config_of((const char *const[]){"b", NULL})
+								: config_of((const char *const[]){"a", "b", NULL});
+	for (int i = 0; i < 200; i++)
+	{
+		Buffer said = {0};
+		Error ignored;
+
+		if (!sinkset_apply(set, configs[i], &said, &ignored))
+			refused = true;
+		buffer_free(&said);
+		config_free(configs[i]);
+	}
+	atomic_store(&looked_enough, true);
+	return NULL;
+}
+
+/* What b needs was once let go when a, before it, went between two looks. */
+static void
+no_sink_is_missed_while_others_come_and_go(void **state)
+{
+	static SinkView views[CONFIG_SINKS_MAX];
+	pthread_t thread;
+	uint64_t missed = 0;
+	Lsn least;
+
+	APPLY("a", "b");
+	reaches("a", UNITS);
+	reaches("b", UNITS);
+	assert_true(sinkset_pause(set, "b", &err));
+	least = sinkset_lowest(set);
+	assert_true(least != 0 && least != UINT64_MAX);
+	unit();
+	reaches("a", UNITS + 1);
+	assert_int_equal(sinkset_lowest(set), least);
+	atomic_store(&looked_enough, false);
+	pthread_create(&thread, NULL, come_and_go, NULL);
+	while (!atomic_load(&looked_enough))
+	{
+		const int n = sinkset_views(set, views);
+
+		missed += n < 1 || strcmp(views[n - 1].name, "b") != 0 || views[n - 1].status.position.seq != UNITS ||
+				  sinkset_lowest(set) > least;
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(missed, 0);
+	assert_false(atomic_load(&refused));
+}
+
+/* Whoever may stand anywhere holds all; who was given up, nothing. */
+static void
+a_sink_not_heard_of_yet_holds_the_acknowledgement(void **state)
+{
+	assert_true(sinkset_lowest(set) == UINT64_MAX);
+	APPLY("a");
+	reaches("a", UNITS);
+	assert_true(sinkset_lowest(set) > 0 && sinkset_lowest(set) < UINT64_MAX);
+	assert_false(sinkset_hold(set, "a", look_for_lowest, NULL, &err));
+	assert_true(sinkset_give_up(set, "a", &err));
+	assert_true(sinkset_lowest(set) == UINT64_MAX);
+}
+
 /* ---- where --from is ---------------------------------------------------------------------------------- */
 
 static void
@@ -459,6 +540,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_pause_lasts_across_restarts_and_holds_the_feed, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_done_to_a_held_sink_ends_with_it_running, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_paused_sink_that_is_set_back_holds_what_it_needs, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_sink_is_missed_while_others_come_and_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_sink_not_heard_of_yet_holds_the_acknowledgement, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_lsn_is_the_first_unit_that_ends_after_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_the_feed_has_let_go_is_refused_with_the_first_it_has, setup,
 										teardown),
