@@ -11,6 +11,8 @@
 #include "daemon/space.h"
 
 #define STEP_US INT64_C(200000)
+#define APPEND_WAIT_US INT64_C(100000)
+
 struct Housekeeping
 {
 	HousekeepingParts parts;
@@ -55,15 +57,19 @@ failed:
 
 /* ---- what the scorer asks for ---------------------------------------------------------------- */
 
-/* One at a time, also across a restart: the scorer's word is about what follows the last one. */
+/*
+ * One at a time, also across a restart: the scorer's word is about what follows the last one.  A large transaction keeps
+ * others from appending for as long as it takes; space has to be made, and the sinks' word passed on, all the same.
+ */
 static bool
 append_asked(Housekeeping *housekeeping, Unit *unit, Slice detail, Error *err)
 {
 	if (housekeeping->view.position.seq < housekeeping->asked_seq)
 		return true;
-	if (journal_append(housekeeping->parts.state->journal, unit, PART_DETAIL, detail, false, err))
+	if (journal_try_append(housekeeping->parts.state->journal, unit, PART_DETAIL, detail, APPEND_WAIT_US,
+						   err))
 		housekeeping->asked_seq = unit->seq;
-	else if (err->class != ERR_SPACE)
+	else if (err->class != ERR_SPACE && err->class != ERR_RETRY)
 		return false;
 	return true;
 }
@@ -111,19 +117,6 @@ check_sinks(Housekeeping *housekeeping, Error *err)
 	return true;
 }
 
-/* For confirm = sinks. A sink that is paused, stopped or not heard of yet holds the position as any other. */
-static void
-tell_checkpoints(Housekeeping *housekeeping)
-{
-	Lsn lowest = ACK_NO_SINK;
-	SinkView sink;
-
-	for (int i = 0; sinkset_view(housekeeping->parts.sinks, i, &sink); i++)
-		if (sink.status.state != SINK_GIVEN_UP && sink.status.position.end_lsn < lowest)
-			lowest = sink.status.position.end_lsn;
-	receiver_set_sinks(housekeeping->parts.receiver, lowest);
-}
-
 static bool
 step(Housekeeping *housekeeping, Error *err)
 {
@@ -138,7 +131,8 @@ step(Housekeeping *housekeeping, Error *err)
 		beat(housekeeping);
 		housekeeping->beat_us = now + housekeeping->parts.config->daemon.beat_interval_ms * 1000;
 	}
-	tell_checkpoints(housekeeping);
+	/* for confirm = sinks: one that is paused or stopped holds the position as any other */
+	receiver_set_sinks(housekeeping->parts.receiver, sinkset_lowest(housekeeping->parts.sinks));
 	return space_step(housekeeping->space, &housekeeping->view, now, err) ||
 		   (err->class != ERR_DISK && err->class != ERR_RESTART);
 }

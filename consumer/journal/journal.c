@@ -425,6 +425,20 @@ journal_append(Journal *journal, Unit *unit, PartType type, Slice bytes, bool wa
 	return ok;
 }
 
+bool
+journal_try_append(Journal *journal, Unit *unit, PartType type, Slice bytes, int64_t timeout_us, Error *err)
+{
+	const int64_t until_us = clock_monotonic_us() + timeout_us;
+	const struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+	bool ok;
+
+	if (pthread_mutex_clocklock(&journal->unit_lock, CLOCK_MONOTONIC, &until) != 0)
+		return error_set(err, ERR_RETRY, "a large transaction is being written to the journal");
+	ok = append_locked(journal, unit, type, bytes, err);
+	pthread_mutex_unlock(&journal->unit_lock);
+	return ok;
+}
+
 /* ---- relations -------------------------------------------------------------------------------- */
 
 void

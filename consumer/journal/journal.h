@@ -92,6 +92,10 @@ extern bool journal_abandon(Journal *journal, Error *err);
 extern bool journal_append(Journal *journal, Unit *unit, PartType type, Slice bytes, bool wait_durable,
 						   Error *err);
 
+/* The same, unless another thread has a unit open for longer than timeout_us: ERR_RETRY. */
+extern bool journal_try_append(Journal *journal, Unit *unit, PartType type, Slice bytes, int64_t timeout_us,
+							   Error *err);
+
 /* A relation Entry first seen in a frame that is dropped, or to be known by later SNAPSHOTs. Keeps the newest bytes by fingerprint. */
 extern void journal_keep_relation(Journal *journal, uint64_t fingerprint, Slice entry);
 extern bool journal_relation_known(Journal *journal, uint64_t fingerprint);

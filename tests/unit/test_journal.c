@@ -595,6 +595,48 @@ units_of_other_threads_stand_between_units_never_inside(void **state)
 	journal_close(journal);
 }
 
+static void *
+try_append(void *context)
+{
+	Unit unit = {.kind = UNIT_GAP, .id = 1};
+	Error err = {.class = ERR_NONE};
+
+	return (
+		void *) (uintptr_t) (journal_try_append(context, &unit, PART_DETAIL, slice_string("g"), 1000, &err)
+								 ? ERR_NONE
+								 : err.class);
+}
+
+static ErrorClass
+try_in_a_thread(Journal *journal)
+{
+	pthread_t thread;
+	void *class;
+
+	pthread_create(&thread, NULL, try_append, journal);
+	pthread_join(thread, &class);
+	return (ErrorClass) (uintptr_t) class;
+}
+
+/* Who makes space was once kept waiting by the transaction that waited for it. */
+static void
+a_unit_of_another_thread_is_not_waited_for_longer_than_said(void **state)
+{
+	Journal *journal = create();
+	Unit unit = {.kind = UNIT_TXN, .end_lsn = lsn_of(1), .now_us = 1};
+	JournalHead head;
+	Error err;
+
+	assert_true(journal_begin(journal, &unit, &err));
+	assert_true(journal_part(journal, PART_FRAME, slice_string("frame"), &err));
+	assert_int_equal(try_in_a_thread(journal), ERR_RETRY);
+	assert_true(journal_end(journal, &err));
+	assert_int_equal(try_in_a_thread(journal), ERR_NONE);
+	journal_appended(journal, &head);
+	assert_int_equal(head.seq, 2);
+	journal_close(journal);
+}
+
 /* ---- faults ----------------------------------------------------------------------------------- */
 
 /* Appends and syncs until done or failed. Returns what the journal has called durable. */
@@ -897,6 +939,7 @@ main(void)
 		TEST(kept_relations_are_bounded_per_table),
 		TEST(durable_moves_only_with_sync_and_says_its_lsn),
 		TEST(units_of_other_threads_stand_between_units_never_inside),
+		TEST(a_unit_of_another_thread_is_not_waited_for_longer_than_said),
 		TEST(power_cut_after_any_failing_call_loses_nothing_durable),
 		TEST(power_cut_during_recovery_loses_nothing_durable),
 		TEST(what_recovery_calls_durable_survives_a_power_cut),
