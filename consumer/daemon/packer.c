@@ -53,13 +53,13 @@ static void *
 packer_main(void *arg)
 {
 	Packer *packer = arg;
-	bool journal = false;
-	bool feed = false;
-
 	pthread_setname_np(pthread_self(), "compress");
 	setpriority(PRIO_PROCESS, (id_t) gettid(), LOWEST_NICE); /* of this thread alone */
 	while (!atomic_load(&packer->stop))
 	{
+		bool journal = false;
+		bool feed = false;
+
 		if (clock_monotonic_us() >= packer->not_before_us &&
 			(!pack_one(packer, packer->journal, atomic_load(&packer->journal_below), &journal) ||
 			 !pack_one(packer, packer->feed, atomic_load(&packer->feed_below), &feed)))
