@@ -19,6 +19,7 @@
 #define SLOT_WAIT_US INT64_C(60000000)	 /* slot creation waits for every writing transaction.. */
 #define SLOT_SILENT_US INT64_C(10000000) /* ..and from here on their owners are named */
 #define GUARD_WAIT_US INT64_C(60000000)
+#define DESCRIBE_WAIT_US INT64_C(60000000) /* while somebody has the table to himself */
 #define REACH_WAIT_US INT64_C(60000000)
 #define BEAT_EVERY_US INT64_C(1000000)
 #define STEP_US 20000
@@ -91,6 +92,39 @@ stopped(const Backfill *backfill, Error *err)
 	return true;
 }
 
+/* Waits for one result without losing the ability to stop. */
+static bool
+wait_result(Backfill *backfill, PGconn *conn, int64_t timeout_us, Error *err)
+{
+	int64_t deadline = clock_monotonic_us() + timeout_us;
+
+	for (;;)
+	{
+		struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
+
+		if (stopped(backfill, err))
+			return false;
+		if (!PQconsumeInput(conn))
+			return source_error(conn, NULL, err, "the connection was lost");
+		if (!PQisBusy(conn))
+			return true;
+		if (clock_monotonic_us() >= deadline)
+			return error_set(err, ERR_RETRY, "no answer within %d s", (int) (timeout_us / 1000000));
+		poll(&fd, 1, 200);
+	}
+}
+
+static void
+cancel_query(PGconn *conn)
+{
+	PGcancel *cancel = PQgetCancel(conn);
+	char text[256];
+
+	if (cancel != NULL)
+		PQcancel(cancel, text, sizeof(text));
+	PQfreeCancel(cancel);
+}
+
 /* ---- B1: what the table is, and the snapshot ------------------------------------------------ */
 
 static bool
@@ -119,19 +153,42 @@ look_up(Backfill *backfill, Error *err)
 	return ok;
 }
 
-static bool
-describe(Backfill *backfill, Buffer *out, uint64_t *fingerprint, Error *err)
+/* Takes the table's lock for a moment: conn waits as long as somebody has it, or stands in line for it, alone. */
+static PGresult *
+ask_description(Backfill *backfill, PGconn *conn, Error *err)
 {
-	PGresult *res =
-		PQexecParams(backfill->observer, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass)",
-					 1, NULL, &backfill->relation, NULL, NULL, 1);
+	PGresult *res = NULL;
+
+	if (!PQsendQueryParams(conn, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass)", 1, NULL,
+						   &backfill->relation, NULL, NULL, 1))
+		source_error(conn, NULL, err, "could not describe the table");
+	else if (!wait_result(backfill, conn, DESCRIBE_WAIT_US, err))
+	{
+		cancel_query(conn);
+		error_wrap(err, "could not describe the table");
+	}
+	else if (PQresultStatus(res = PQgetResult(conn)) == PGRES_TUPLES_OK)
+	{
+		PQclear(PQgetResult(conn)); /* NULL: it is over */
+		return res;
+	}
+	else
+		source_error(conn, res, err, "could not describe the table");
+	PQclear(res);
+	return NULL;
+}
+
+static bool
+describe(Backfill *backfill, PGconn *conn, Buffer *out, uint64_t *fingerprint, Error *err)
+{
+	PGresult *res = ask_description(backfill, conn, err);
 	WireEntry entry;
 	WireRelation relation;
 	bool ok = false;
 
-	if (PQresultStatus(res) != PGRES_TUPLES_OK)
-		source_error(backfill->observer, res, err, "could not describe the table");
-	else if (PQntuples(res) != 1 || PQgetisnull(res, 0, 0))
+	if (res == NULL)
+		return false;
+	if (PQntuples(res) != 1 || PQgetisnull(res, 0, 0))
 		error_set(err, ERR_DATA, "walrank.describe() knows nothing of %s", backfill->relation);
 	else
 	{
@@ -240,39 +297,6 @@ say_blockers(Backfill *backfill)
 		log_line(LOG_WARNING, "backfill of %s: the snapshot waits for writing transactions of %s",
 				 backfill->relation, PQgetvalue(res, 0, 0));
 	PQclear(res);
-}
-
-/* Waits for one result without losing the ability to stop. */
-static bool
-wait_result(Backfill *backfill, PGconn *conn, int64_t timeout_us, Error *err)
-{
-	int64_t deadline = clock_monotonic_us() + timeout_us;
-
-	for (;;)
-	{
-		struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
-
-		if (stopped(backfill, err))
-			return false;
-		if (!PQconsumeInput(conn))
-			return source_error(conn, NULL, err, "the connection was lost");
-		if (!PQisBusy(conn))
-			return true;
-		if (clock_monotonic_us() >= deadline)
-			return error_set(err, ERR_RETRY, "no answer within %d s", (int) (timeout_us / 1000000));
-		poll(&fd, 1, 200);
-	}
-}
-
-static void
-cancel_query(PGconn *conn)
-{
-	PGcancel *cancel = PQgetCancel(conn);
-	char text[256];
-
-	if (cancel != NULL)
-		PQcancel(cancel, text, sizeof(text));
-	PQfreeCancel(cancel);
 }
 
 static bool
@@ -389,7 +413,8 @@ guard(Backfill *backfill, Error *err)
 
 /*
  * Nobody can rewrite, truncate or alter the table any more; whether somebody did is asked of what is not
- * bound to the snapshot: an older one reads a rewritten table as empty, without any error.
+ * bound to the snapshot: an older one reads a rewritten table as empty, without any error.  The description is not
+ * either, and needs the lock that the reader has: another session would wait behind whoever waits for the reader.
  */
 static bool
 lock_table(Backfill *backfill, Error *err)
@@ -407,7 +432,7 @@ lock_table(Backfill *backfill, Error *err)
 	memcpy(filenode, backfill->filenode, sizeof(filenode));
 	ok = source_execute(backfill->reader, err, "could not lock the table", (const char *) command.data, 0,
 						NULL) &&
-		 look_up(backfill, err) && describe(backfill, &now, &fingerprint, err) &&
+		 look_up(backfill, err) && describe(backfill, backfill->reader, &now, &fingerprint, err) &&
 		 table_key_read(&key, backfill->observer, backfill->oid, err);
 	if (ok && (strcmp(filenode, backfill->filenode) != 0 || oid != backfill->oid ||
 			   fingerprint != backfill->fingerprint || key.order != backfill->key.order))
@@ -798,7 +823,8 @@ prepare(Backfill *backfill, Error *err)
 	table_key_free(&backfill->key);
 	/* what is read while a publication is broken is soon out of date, and nothing would tell */
 	if (!publications_check(backfill->observer, backfill->context->settings, err) ||
-		!look_up(backfill, err) || !describe(backfill, &backfill->describe, &backfill->fingerprint, err) ||
+		!look_up(backfill, err) ||
+		!describe(backfill, backfill->observer, &backfill->describe, &backfill->fingerprint, err) ||
 		!table_key_read(&backfill->key, backfill->observer, backfill->oid, err))
 		return false;
 	if (backfill->id == 0 || !same_keys(backfill))

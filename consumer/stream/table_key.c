@@ -226,7 +226,7 @@ static bool
 put_column(const TableKey *key, int i, PGconn *conn, Slice values, Buffer *sql)
 {
 	WireCursor cursor = wire_cursor(values);
-	Slice body;
+	Slice body = {0};
 
 	for (int at = 0; at <= key->columns[i].place; at++)
 		if (wire_done(&cursor) || !wire_value_next(&cursor, &body))

@@ -249,6 +249,42 @@ for my $table (grep { /^(?:truncate|rewrite|alter_type)_b[234]/ } @tables)
 }
 unlike($said, qr/set aside/, 'and no table had to wait');
 
+# ---- who stands in line for the table's lock -----------------------------------------------------------------
+# Behind the reader's lock waits an ALTER TABLE, and behind that whoever comes: one of ours would wait for itself.
+$source->safe_psql('postgres', $start =~ s/NAME/queued/gr);
+{
+	my $open = writer();
+	$source->safe_psql('postgres', q{SELECT walrank.watch('queued')});
+	phase_is('queued', 'exporting snapshot', 0);
+	my $pid = pid_of('observer');
+	kill 'STOP', $pid or die "no process $pid";
+	commit_and_quit($open);
+	imported();
+	my $locker = $source->background_psql('postgres');
+	$locker->query_safe('BEGIN; LOCK TABLE queued IN ACCESS EXCLUSIVE MODE');
+	kill 'CONT', $pid;
+	waits_for_lock();
+	my $second = $source->background_psql('postgres');
+	$second->query_until(qr/sent/, "\\echo sent\nALTER TABLE queued ADD later int;\n\\echo over\n");
+	poll('the second in line', sub { $source->safe_psql('postgres', q{SELECT count(*) > 1 FROM pg_locks WHERE relation = 'queued'::regclass AND NOT granted}) eq 't' }, 30);
+	commit_and_quit($locker);
+	poll('queued to be filled', sub { state_of('queued') eq 'filled' }, 60);
+	$second->query_until(qr/over/, '');
+	$second->quit;
+	pass('who waits for the reading is not waited for by it');
+	poll('the altered table', sub { state_of('queued') eq 'filled' && !backfill()->{running} }, 60);
+
+	# a table that somebody has to himself keeps nobody from stopping
+	$locker = $source->background_psql('postgres');
+	$locker->query_safe('BEGIN; LOCK TABLE queued IN ACCESS EXCLUSIVE MODE');
+	Walrank::run_quiet(Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', 'queued');
+	poll('a session that waits', sub { $source->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE relation = 'queued'::regclass AND NOT granted}) }, 30);
+	is($d->stop, 0, 'stopped while a table is locked');
+	commit_and_quit($locker);
+	$d->start;
+	$d->ready;
+}
+
 # ---- nothing but a writer who does not end ------------------------------------------------------------------
 if ($tier ne 'check')
 {
