@@ -249,6 +249,26 @@ find_fill(const Dictionary *dictionary, Slice sink)
 	return NULL;
 }
 
+/* As the scorer does: beyond the limit the one that began first is forgotten. */
+static Fill *
+add_fill(Dictionary *dictionary, Slice sink)
+{
+	Fill *fill = NULL;
+
+	if (dictionary->nfills < RECORD_FILLS_MAX)
+	{
+		dictionary->fills = xrealloc(dictionary->fills, (dictionary->nfills + 1) * sizeof(Fill));
+		fill = &dictionary->fills[dictionary->nfills++];
+	}
+	else
+		for (uint32_t i = 0; i < dictionary->nfills; i++)
+			if (fill == NULL || dictionary->fills[i].from < fill->from)
+				fill = &dictionary->fills[i];
+	memset(fill, 0, sizeof(*fill));
+	memcpy(fill->sink, sink.data, sink.len);
+	return fill;
+}
+
 static bool
 take_fill(Dictionary *dictionary, const RecordEntry *entry, Error *err)
 {
@@ -257,13 +277,9 @@ take_fill(Dictionary *dictionary, const RecordEntry *entry, Error *err)
 
 	if (fill == NULL)
 	{
-		if (sink.len == 0 || memchr(sink.data, '\0', sink.len) != NULL ||
-			dictionary->nfills >= DICTIONARY_FILLS_MAX)
+		if (sink.len == 0 || memchr(sink.data, '\0', sink.len) != NULL)
 			return error_set(err, ERR_DATA, "malformed fill of a sink");
-		dictionary->fills = xrealloc(dictionary->fills, (dictionary->nfills + 1) * sizeof(Fill));
-		fill = &dictionary->fills[dictionary->nfills++];
-		memset(fill, 0, sizeof(*fill));
-		memcpy(fill->sink, sink.data, sink.len);
+		fill = add_fill(dictionary, sink);
 	}
 	fill->from = entry->fill.from;
 	return true;

@@ -7,7 +7,6 @@
 #include "feed/feed.h"
 
 #define DICTIONARY_NUMBER_MAX (UINT32_C(1) << 20) /* relations or rankings ever named in one stream */
-#define DICTIONARY_FILLS_MAX 4096				  /* sinks ever filled */
 #define DICTIONARY_VERSIONS_MAX 4				  /* of a relation, the newest included */
 
 typedef struct Dictionary Dictionary;

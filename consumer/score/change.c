@@ -126,7 +126,7 @@ take_displaced(Scorer *scorer, Relation *relation, Slice key, bool *taken, bool 
 	buffer_append(&scorer->spliced, value.data + sizeof(fingerprint), value.len - sizeof(fingerprint));
 	relation->displaced--;
 	relation->dirty = true;
-	if (scorer->spliced.len == 0 && relation->touching)
+	if (scorer->spliced.len == 0 && relation->touching && relation->fill != FILL_DONE)
 	{
 		*taken = false;
 		*unsure = relation->redo = true;

@@ -50,6 +50,7 @@ typedef enum
 } RecordKind;
 
 #define RECORD_SINK_BYTES_MAX 64 /* of a sink's name */
+#define RECORD_FILLS_MAX 1024	 /* sinks whose newest fill is remembered; then the oldest is forgotten */
 
 /* A relation as the records name it. The descriptor is the Relation message (wire_relation reads it). */
 typedef struct RecordRelation

@@ -24,7 +24,9 @@ header_fits(const Recovery *recovery, const RecoveryFile *file, Error *err)
 	{
 		error_set(err, ERR_REFUSE, "rule R6: store file \"%s\" has format %u, this version knows %u",
 				  file->name, header->format, STORE_FORMAT);
-		return error_hint(err, "It was written by another version of walrankd: start that version.");
+		return error_hint(
+			err, "It was written by another version of walrankd: start that version.  Or \"walrank rebuild\" "
+				 "makes a new stream and fills it from the tables; sinks go along.");
 	}
 	if (stream_id_equal(&header->stream_id, &recovery->stream_id))
 		return true;

@@ -30,19 +30,48 @@ fill_save(Scorer *scorer, const SinkFill *fill, Error *err)
 	return ok || error_wrap(err, "fill of a sink");
 }
 
+/* By name, as the store has them: the dictionary is the same bytes before and after a restart (R1). */
 static SinkFill *
 fill_add(Scorer *scorer, Slice sink)
 {
 	SinkFill *fill;
+	char name[RECORD_SINK_BYTES_MAX + 1] = {0};
+	int at = 0;
 
-	for (int i = 0; i < scorer->nfills; i++)
-		if (slice_equal(slice_string(scorer->fills[i].sink), sink))
-			return &scorer->fills[i];
+	memcpy(name, sink.data, sink.len);
+	while (at < scorer->nfills && strcmp(scorer->fills[at].sink, name) < 0)
+		at++;
+	if (at < scorer->nfills && strcmp(scorer->fills[at].sink, name) == 0)
+		return &scorer->fills[at];
 	scorer->fills = xrealloc(scorer->fills, (size_t) (scorer->nfills + 1) * sizeof(SinkFill));
-	fill = &scorer->fills[scorer->nfills++];
+	fill = &scorer->fills[at];
+	memmove(fill + 1, fill, (size_t) (scorer->nfills++ - at) * sizeof(SinkFill));
 	memset(fill, 0, sizeof(*fill));
-	memcpy(fill->sink, sink.data, sink.len);
+	memcpy(fill->sink, name, sizeof(name));
 	return fill;
+}
+
+/* Sinks come and go, and nobody tells us which are gone: the one whose fill began first has no use for it any more. */
+static bool
+forget_oldest(Scorer *scorer, Error *err)
+{
+	Buffer key = {0};
+	int oldest = 0;
+	bool found;
+	bool ok;
+
+	if (scorer->nfills <= RECORD_FILLS_MAX)
+		return true;
+	for (int i = 1; i < scorer->nfills; i++)
+		if (scorer->fills[i].from < scorer->fills[oldest].from)
+			oldest = i;
+	buffer_printf(&key, FILL_META "%s", scorer->fills[oldest].sink);
+	ok = store_delete(scorer->store, STORE_META, buffer_slice(&key), &found, err);
+	buffer_free(&key);
+	scorer->nfills--;
+	memmove(scorer->fills + oldest, scorer->fills + oldest + 1,
+			(size_t) (scorer->nfills - oldest) * sizeof(SinkFill));
+	return ok || error_wrap(err, "fill of a sink");
 }
 
 static bool
@@ -118,7 +147,7 @@ repeat_begin(Scorer *scorer, Error *err)
 	fill = fill_add(scorer, name);
 	fill->from = scorer->unit.seq;
 	emit_fill(scorer, RECORD_FILL, fill->sink, fill->from);
-	return fill_save(scorer, fill, err) && rescore_want_fill(scorer, fill, err);
+	return fill_save(scorer, fill, err) && rescore_want_fill(scorer, fill, err) && forget_oldest(scorer, err);
 }
 
 /* ---- chunks --------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
  */
 #include "sinks/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -187,29 +188,57 @@ remove_old(Sink *sink, Error *err)
 	return true;
 }
 
+/* The highest number of a file that holds anything, 0 = none: after a fill or a rotation it is not NAME itself. */
+static bool
+last_with_content(Sink *sink, uint64_t *last, Error *err)
+{
+	int fd = openat(sink->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	uint64_t size;
+	bool there;
+	bool ok = true;
+
+	*last = 0;
+	if (directory == NULL)
+	{
+		error_errno(err, "could not list \"%s\"", sink->directory);
+		shut(&fd);
+		return false;
+	}
+	while (ok && (errno = 0, entry = readdir(directory)) != NULL)
+	{
+		const uint64_t number = file_name_number(sink, entry->d_name);
+
+		if (number <= *last)
+			continue;
+		ok = look_at(sink, entry->d_name, &size, &there, err);
+		if (ok && size > 0)
+			*last = number;
+	}
+	if (ok && errno != 0)
+		ok = error_errno(err, "could not list \"%s\"", sink->directory);
+	closedir(directory);
+	return ok;
+}
+
 /* No checkpoint: what is there is not ours, and stays. */
 static bool
 open_new(Sink *sink, SinkStand *stand, Error *err)
 {
+	uint64_t last;
 	char name[NAME_MAX + 1];
-	uint64_t size;
-	bool there;
 
-	if (!look_at(sink, sink->name, &size, &there, err))
+	if (!last_with_content(sink, &last, err))
 		return false;
 	stand->position.owner_epoch = 1;
-	stand->empty = size == 0;
-	sink->free_number = 1;
+	stand->empty = last == 0;
+	sink->free_number = last + 1;
 	if (stand->empty)
 		return true;
-	for (; there; sink->free_number += there)
-	{
-		file_number_name(sink, sink->free_number, name);
-		if (!look_at(sink, name, &size, &there, err))
-			return false;
-	}
-	error_set(&stand->why, ERR_REFUSE, "file \"%s\" is not empty, but has no checkpoint (rule K1)",
-			  sink->path);
+	file_number_name(sink, last, name);
+	error_set(&stand->why, ERR_REFUSE, "file \"%s/%s\" is not empty, but has no checkpoint (rule K1)",
+			  sink->directory, name);
 	error_hint(
 		&stand->why,
 		"Put the checkpoint back, or move the file away, or leave it there and let \"walrank sink fill "
@@ -358,19 +387,20 @@ file_begin(Sink *sink, SinkPosition *position, Error *err)
 	const uint64_t number = (next.fill.file != 0 ? next.fill.file : next.shown.file) +
 							1; /* what a fill given up left goes with the rest */
 	char name[NAME_MAX + 1];
+	uint64_t quarantined;
 	bool there;
 
+	/* what may stand there is of another time, and what is missing does not come back */
+	file_sibling(sink, ".quarantine", name);
+	if (!look_at(sink, name, &quarantined, &there, err))
+		return false;
 	next.position = *position;
+	if (!sink->found || quarantined < next.quarantine_offset)
+		next.quarantine_offset = quarantined;
 	if (sink->found)
 		next.fill = (FileRun){.first = number, .file = number};
 	else
-	{
 		next.shown = (FileRun){.first = sink->free_number, .file = sink->free_number};
-		/* what may stand there is of another time */
-		file_sibling(sink, ".quarantine", name);
-		if (!look_at(sink, name, &next.quarantine_offset, &there, err))
-			return false;
-	}
 	if (!file_checkpoint_write(sink, &next, err))
 		return error_wrap(err, "checkpoint of \"%s\"", sink->path);
 	sink->found = true;

@@ -70,6 +70,7 @@ file_active(FileCheckpoint *checkpoint)
 
 extern void file_sibling(const Sink *sink, const char *suffix, char name[NAME_MAX + 1]);
 extern void file_number_name(const Sink *sink, uint64_t number, char name[NAME_MAX + 1]);
+extern uint64_t file_name_number(const Sink *sink, const char *name); /* 0: not one of ours */
 /* Of whatever stream. ERR_REFUSE when it is not readable, or another sink's. */
 extern bool file_checkpoint_read(const Sink *sink, int dirfd, FileCheckpoint *checkpoint, bool *found,
 								 Error *err);

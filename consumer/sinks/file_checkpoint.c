@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#define CHECKPOINT_FORMAT 2
+#define CHECKPOINT_FORMAT 2 /* 1 had one file and no fills: it is read as what it was */
 #define CHECKPOINT_BYTES_MAX 8192
 
 static const char *const phases[] = {"whole", "filling", "rebuilding"};
@@ -31,9 +31,8 @@ file_number_name(const Sink *sink, uint64_t number, char name[NAME_MAX + 1])
 		snprintf(name, NAME_MAX + 1, "%s.%" PRIu64, sink->name, number);
 }
 
-/* 0: not one of ours. */
-static uint64_t
-name_number(const Sink *sink, const char *name)
+uint64_t
+file_name_number(const Sink *sink, const char *name)
 {
 	const size_t len = strlen(sink->name);
 	uint64_t number;
@@ -45,7 +44,7 @@ name_number(const Sink *sink, const char *name)
 		return 0;
 	errno = 0;
 	number = strtoull(name + len + 1, &end, 10);
-	return errno == 0 && *end == '\0' && number > 1 ? number : 0;
+	return errno == 0 && *end == '\0' && number > 1 && number <= INT64_MAX ? number : 0;
 }
 
 /* ---- text ---------------------------------------------------------------------------------------- */
@@ -142,23 +141,23 @@ parse_phase(const char *text, SinkPhase *phase)
 }
 
 static bool
-parse_run(const Sink *sink, const char *text, const char *prefix, FileRun *run)
+parse_run(const Sink *sink, const char *text, uint64_t format, const char *prefix, FileRun *run)
 {
 	char name[NAME_MAX + 1];
 
 	if (!find(text, prefix, "file", name, sizeof(name)))
 		return false;
-	run->file = name_number(sink, name);
-	if (!find(text, prefix, "first", name, sizeof(name)))
+	run->file = file_name_number(sink, name);
+	if (format > 1 && !find(text, prefix, "first", name, sizeof(name)))
 		return false;
-	run->first = name_number(sink, name);
+	run->first = file_name_number(sink, name);
 	return run->first != 0 && run->file >= run->first &&
 		   find_number(text, prefix, "offset", 10, &run->offset) && run->offset <= INT64_MAX &&
 		   find_number(text, prefix, "tail_xxh3", 16, &run->tail_hash);
 }
 
 static bool
-parse_position(const char *text, SinkPosition *p)
+parse_position(const char *text, uint64_t format, SinkPosition *p)
 {
 	char value[64];
 	uint64_t part;
@@ -174,7 +173,8 @@ parse_position(const char *text, SinkPosition *p)
 	ok = ok && find_number(text, "", "parked", 10, &p->parked);
 	ok = ok && find_number(text, "", "quarantined", 10, &p->quarantined);
 	ok = ok && find_number(text, "", "total_start", 10, &p->total_start);
-	ok = ok && find_number(text, "", "commit_time_us", 10, &commit_time) && parse_phase(text, &p->phase);
+	ok = ok && find_number(text, "", "commit_time_us", 10, &commit_time);
+	ok = ok && (format == 1 || parse_phase(text, &p->phase));
 	if (ok)
 	{
 		p->part = (uint32_t) part;
@@ -184,17 +184,21 @@ parse_position(const char *text, SinkPosition *p)
 }
 
 static bool
-checkpoint_parse(const Sink *sink, const char *text, FileCheckpoint *checkpoint)
+checkpoint_parse(const Sink *sink, const char *text, uint64_t format, FileCheckpoint *checkpoint)
 {
 	char name[NAME_MAX + 1];
 
-	if (!parse_position(text, &checkpoint->position) || !parse_run(sink, text, "", &checkpoint->shown) ||
-		!find_number(text, "", "old", 10, &checkpoint->old) ||
+	if (format < 1 || format > CHECKPOINT_FORMAT || !parse_position(text, format, &checkpoint->position) ||
+		!parse_run(sink, text, format, "", &checkpoint->shown))
+		return false;
+	if (format == 1)
+		return true;
+	if (!find_number(text, "", "old", 10, &checkpoint->old) ||
 		!find_number(text, "", "quarantine_offset", 10, &checkpoint->quarantine_offset) ||
 		checkpoint->quarantine_offset > INT64_MAX)
 		return false;
 	return !find(text, "fill_", "file", name, sizeof(name)) ||
-		   (parse_run(sink, text, "fill_", &checkpoint->fill) &&
+		   (parse_run(sink, text, format, "fill_", &checkpoint->fill) &&
 			checkpoint->fill.first > checkpoint->shown.file);
 }
 
@@ -216,10 +220,23 @@ owned(const Sink *sink, const char *text, Error *err)
 	char value[NAME_MAX + 1];
 
 	if (find(text, "", "sink", value, sizeof(value)) && strcmp(value, sink->sink_name) == 0 &&
-		(!find(text, "", "file", value, sizeof(value)) || name_number(sink, value) != 0))
+		(!find(text, "", "file", value, sizeof(value)) || file_name_number(sink, value) != 0))
 		return true;
 	error_set(err, ERR_REFUSE, "checkpoint \"%s.ckpt\" belongs to another sink or file", sink->path);
 	return error_hint(err, "Give this sink a path of its own, or its former name back.");
+}
+
+static bool
+unreadable(const Sink *sink, Error *err)
+{
+	error_set(err, ERR_REFUSE,
+			  "checkpoint \"%s.ckpt\" is not readable, or of a later version: where the sink stands is not "
+			  "known (rule K1)",
+			  sink->path);
+	return error_hint(err,
+					  "Put it back as it was.  Or move it and the sink's files away: the sink then begins "
+					  "again, or is filled by \"walrank sink fill %s\".",
+					  sink->sink_name);
 }
 
 bool
@@ -238,23 +255,10 @@ file_checkpoint_read(const Sink *sink, int dirfd, FileCheckpoint *checkpoint, bo
 		return true;
 	text[len] = '\0';
 	if (!find_number(text, "", "format", 10, &format))
-	{
-		error_set(err, ERR_REFUSE, "checkpoint \"%s.ckpt\" is not readable", sink->path);
-		return error_hint(err,
-						  "Put it back as it was.  Or move \"%s\" and \"%s.ckpt\" away: the sink then begins "
-						  "again, or is filled by \"walrank sink fill %s\".",
-						  sink->path, sink->path, sink->sink_name);
-	}
+		return unreadable(sink, err);
 	if (!owned(sink, text, err))
 		return false;
-	if (format == CHECKPOINT_FORMAT && checkpoint_parse(sink, text, checkpoint))
-		return true;
-	error_set(err, ERR_REFUSE, "checkpoint \"%s.ckpt\" is not readable", sink->path);
-	return error_hint(
-		err,
-		"Put it back as it was.  Or move \"%s\" and \"%s.ckpt\" away: the sink then begins again, "
-		"or is filled by \"walrank sink fill %s\".",
-		sink->path, sink->path, sink->sink_name);
+	return checkpoint_parse(sink, text, format, checkpoint) || unreadable(sink, err);
 }
 
 bool

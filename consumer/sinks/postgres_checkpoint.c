@@ -87,9 +87,10 @@ pg_has_schema(Sink *sink, bool *has, Error *err)
 
 /* ---- the row ----------------------------------------------------------------------------------------- */
 
-#define CHECKPOINT_COLUMNS                                                                                   \
+#define CHECKPOINT_PLACE                                                                                     \
 	"stream_id, owner_epoch, seq, part, end_lsn, applied, filtered, parked, quarantined, total_start,"       \
-	" (EXTRACT(epoch FROM commit_time) * 1000000)::bigint, phase, beside, base"
+	" (EXTRACT(epoch FROM commit_time) * 1000000)::bigint"
+#define CHECKPOINT_COLUMNS CHECKPOINT_PLACE ", phase, beside, base"
 
 static uint64_t
 number_at(const PGresult *result, int column)
@@ -121,8 +122,13 @@ bool
 pg_look(Sink *sink, SinkPosition *position, bool *found, Error *err)
 {
 	const char *const values[] = {sink->sink_name};
-	PGresult *result = pg_query(sink, "SELECT " CHECKPOINT_COLUMNS " FROM checkpoint WHERE sink_id = $1", 1,
-								values, "could not read the checkpoint", err);
+	/* an earlier version's table has fewer columns, and who only looks does not alter it */
+	PGresult *result =
+		pg_query(sink,
+				 "SELECT " CHECKPOINT_PLACE ", coalesce((to_jsonb(c) ->> 'phase')::int, 0),"
+				 " coalesce((to_jsonb(c) ->> 'beside')::bool, false),"
+				 " coalesce((to_jsonb(c) ->> 'base')::bigint, 0) FROM checkpoint AS c WHERE sink_id = $1",
+				 1, values, "could not read the checkpoint", err);
 
 	if (result == NULL)
 		return false;
@@ -152,11 +158,23 @@ fence(Sink *sink, SinkPosition *position, bool *found, Error *err)
 	return true;
 }
 
+static bool
+has_checkpoints(Sink *sink, bool *has, Error *err)
+{
+	const char *const values[] = {sink->schema};
+	PGresult *result = pg_query(sink, "SELECT to_regclass(quote_ident($1) || '.checkpoint') IS NOT NULL", 1,
+								values, "could not look for the checkpoint", err);
+
+	*has = result != NULL && PQgetvalue(result, 0, 0)[0] == 't';
+	PQclear(result);
+	return result != NULL;
+}
+
 bool
 pg_peek(Sink *sink, SinkPosition *position, bool *found, Error *err)
 {
 	bool has = false;
-	bool ok = pg_connect(sink, err) && pg_has_schema(sink, &has, err);
+	bool ok = pg_connect(sink, err) && has_checkpoints(sink, &has, err);
 
 	*found = false;
 	if (ok && has)

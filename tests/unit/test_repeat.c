@@ -452,14 +452,14 @@ every_dictionary_names_the_newest_fill_of_each_sink(void **state)
 	Buffer dictionary = {0};
 	Buffer text = {0};
 
-	u_text(world, UNIT_RESCORE, "fill sink=a");
 	u_text(world, UNIT_RESCORE, "fill sink=b");
 	u_text(world, UNIT_RESCORE, "fill sink=a");
-	/* the record in hand included: a segment that begins behind it is read alone */
+	u_text(world, UNIT_RESCORE, "fill sink=a");
+	/* in one order, whichever came first; the record in hand included: a segment that begins behind it is read alone */
 	scorer_dictionary(world->scorer, &dictionary);
 	show_record(&text, buffer_slice(&dictionary), true);
 	buffer_append_byte(&text, '\0');
-	assert_non_null(strstr((char *) text.data, "fill a from 12\n0.0 fill b from 11\n"));
+	assert_non_null(strstr((char *) text.data, "fill a from 12\n0.0 fill b from 10\n"));
 	u_rescore_all(world, 10);
 	world_commit(world);
 	world_reopen(world);
@@ -468,7 +468,43 @@ every_dictionary_names_the_newest_fill_of_each_sink(void **state)
 	scorer_dictionary(world->scorer, &dictionary);
 	show_record(&text, buffer_slice(&dictionary), true);
 	buffer_append_byte(&text, '\0');
-	assert_non_null(strstr((char *) text.data, "fill a from 12\n0.0 fill b from 11\n"));
+	assert_non_null(strstr((char *) text.data, "fill a from 12\n0.0 fill b from 10\n"));
+	buffer_free(&dictionary);
+	buffer_free(&text);
+	world_free(world);
+}
+
+/* Names come and go: what is remembered of them has an end, for the scorer and for all who read. */
+static void
+of_the_fills_of_many_sinks_the_newest_are_remembered(void **state)
+{
+	World *world = filled_world();
+	Buffer dictionary = {0};
+	Buffer text = {0};
+	char name[40];
+
+	for (int i = 1; i <= RECORD_FILLS_MAX + 3; i++)
+	{
+		snprintf(name, sizeof(name), "fill sink=s%d", i);
+		u_text(world, UNIT_RESCORE, name);
+	}
+	for (int round = 0; round < 2; round++)
+	{
+		int fills = 0;
+
+		buffer_reset(&dictionary);
+		buffer_reset(&text);
+		scorer_dictionary(world->scorer, &dictionary);
+		show_record(&text, buffer_slice(&dictionary), true);
+		buffer_append_byte(&text, '\0');
+		for (const char *at = (char *) text.data; (at = strstr(at, "fill s")) != NULL; at++)
+			fills++;
+		assert_int_equal(fills, RECORD_FILLS_MAX);
+		assert_null(strstr((char *) text.data, "fill s3 from"));
+		assert_non_null(strstr((char *) text.data, "fill s4 from"));
+		world_commit(world);
+		world_reopen(world);
+	}
 	buffer_free(&dictionary);
 	buffer_free(&text);
 	world_free(world);
@@ -485,6 +521,7 @@ main(void)
 		cmocka_unit_test(a_filled_sink_ends_where_all_others_are),
 		cmocka_unit_test(an_item_of_an_older_version_is_repeated_as_it_was_told),
 		cmocka_unit_test(every_dictionary_names_the_newest_fill_of_each_sink),
+		cmocka_unit_test(of_the_fills_of_many_sinks_the_newest_are_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -804,19 +804,123 @@ what_stands_where_the_next_file_goes_is_no_part_of_it(void **state)
 	FILE *file;
 
 	options.rotate_bytes = 300;
+	unit_of(1);
+	start();
+	must_reach(1);
+	end();
 	snprintf(name, sizeof(name), "%s.2", path);
+	assert_false(exists(".2"));
 	file = fopen(name, "w");
 	MUST(file != NULL);
 	for (int i = 0; i < 100; i++)
 		MUST(fputs("{\"pos\":\"77.1.1\"}\n", file) >= 0);
 	MUST(fclose(file) == 0);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 3; i++)
 		unit_of(1);
 	start();
 	must_reach(4);
 	end();
 	assert_true(exists(".2"));
 	expect_shown("1.1.1 2.1.1 3.1.1 4.1.1 ");
+}
+
+static void
+must_open(SinkStand *stand)
+{
+	Sink *sink;
+
+	MUST(sink_file.create("lines", &options, &history, f.dir, &sink, &fixture_error));
+	MUST(sink_file.open(sink, stand, &fixture_error));
+	sink_file.close(sink);
+	sink_file.destroy(sink);
+}
+
+/* After a fill the lines stand in NAME.2, and NAME is gone: K1 all the same. */
+static void
+a_lost_checkpoint_is_refused_whichever_file_has_the_lines(void **state)
+{
+	SinkStand stand = {0};
+	char name[192];
+
+	eventful_feed();
+	add();
+	start();
+	must_reach(EVENTFUL_END);
+	end();
+	assert_false(exists(""));
+	assert_true(exists(".2"));
+	snprintf(name, sizeof(name), "%s.ckpt", path);
+	assert_int_equal(unlink(name), 0);
+	must_open(&stand);
+	assert_false(stand.found);
+	assert_false(stand.empty);
+	assert_non_null(
+		strstr(stand.why.message, "out.ndjson.2\" is not empty, but has no checkpoint (rule K1)"));
+	assert_false(exists(""));
+}
+
+/* What was in the quarantine is lost for good: a fill cures it once, not again at every start. */
+static void
+a_lost_quarantine_asks_for_one_fill_and_no_more(void **state)
+{
+	char name[192];
+
+	unit_of(3);
+	poison();
+	add();
+	start();
+	must_reach(2);
+	end();
+	snprintf(name, sizeof(name), "%s.quarantine", path);
+	assert_int_equal(unlink(name), 0);
+	start();
+	stopped_by("out.ndjson.quarantine\" has 0 bytes");
+	chunk("lines", 0, 0, false);
+	chunk("lines", 3, 2, true);
+	must_reach(4);
+	end();
+	expect_shown("4.1.1 4.2.1 ");
+	unit_of(1);
+	start();
+	must_reach(5);
+	end();
+	assert_string_equal(said("file"), "out.ndjson.2"); /* not begun anew */
+	expect_shown("4.1.1 4.2.1 5.1.1 ");
+}
+
+/* A checkpoint as the first version wrote it. */
+static void
+a_checkpoint_of_the_first_format_goes_on_where_it_stands(void **state)
+{
+	char name[192];
+	Buffer text;
+	Buffer old = {0};
+	FILE *file;
+
+	unit_of(3);
+	add();
+	start();
+	must_reach(1);
+	end();
+	snprintf(name, sizeof(name), "%s.ckpt", path);
+	text = slurp(name, true);
+	for (char *line = strtok((char *) text.data, "\n"); line != NULL; line = strtok(NULL, "\n"))
+		if (strncmp(line, "format=", 7) == 0)
+			buffer_printf(&old, "format=1\n");
+		else if (strncmp(line, "phase=", 6) != 0 && strncmp(line, "first=", 6) != 0 &&
+				 strncmp(line, "old=", 4) != 0 && strncmp(line, "quarantine_offset=", 18) != 0)
+			buffer_printf(&old, "%s\n", line);
+	file = fopen(name, "w");
+	MUST(file != NULL && fwrite(old.data, old.len, 1, file) == 1 && fclose(file) == 0);
+	buffer_free(&text);
+	buffer_free(&old);
+	unit_of(1);
+	start();
+	must_reach(2);
+	assert_int_equal(status.position.applied, 4);
+	end();
+	expect_shown("1.1.1 1.2.1 1.3.1 2.1.1 ");
+	assert_string_equal(said("first"), "out.ndjson");
 }
 
 static SinkVerify report;
@@ -869,6 +973,32 @@ verify_finds_the_first_line_that_is_not_what_the_feed_says(void **state)
 	assert_int_equal(report.compared, 1);
 	assert_non_null(strstr(report.first, "out.ndjson.3"));
 	assert_non_null(strstr(report.first, "\"5.1.1\""));
+}
+
+/* A replay begins the counters anew; what is compared are the lines, from the first one on. */
+static void
+verify_after_a_replay_compares_what_came_before_it_too(void **state)
+{
+	SinkConfig now = config();
+	Error err = {0};
+
+	for (int i = 0; i < 6; i++)
+		unit_of(1);
+	add();
+	start();
+	must_reach(6);
+	end();
+	MUST(sink_replay(&now, &history, f.dir, (SinkSource){.feed = f.feed, .dirfd = -1}, 4, &err));
+	start();
+	must_reach(6);
+	end();
+	verified();
+	assert_int_equal(report.from_seq, 1);
+	assert_int_equal(report.compared, 6);
+	assert_int_equal(report.different, 0);
+	scribble("", 20, "9");
+	verified();
+	assert_int_equal(report.different, 1);
 }
 
 static void
@@ -967,7 +1097,11 @@ main(void)
 		T(a_foreign_streams_file_is_refused_untouched_and_no_fill_helps),
 		T(rotated_files_have_whole_lines_and_a_replay_finds_its_way_back),
 		T(what_stands_where_the_next_file_goes_is_no_part_of_it),
+		T(a_lost_checkpoint_is_refused_whichever_file_has_the_lines),
+		T(a_lost_quarantine_asks_for_one_fill_and_no_more),
+		T(a_checkpoint_of_the_first_format_goes_on_where_it_stands),
 		T(verify_finds_the_first_line_that_is_not_what_the_feed_says),
+		T(verify_after_a_replay_compares_what_came_before_it_too),
 		T(verify_compares_as_far_as_the_feed_reaches_back),
 		T(a_replay_into_another_file_leaves_the_sink_alone),
 		T(a_sink_is_added_where_it_is_told_to),
