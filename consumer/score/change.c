@@ -81,8 +81,9 @@ apply_upsert(Scorer *scorer, Relation *relation, const WireChange *change, Error
  * the transaction.
  *
  * While the table is read, there may be such an item that we have not met: a key with nothing put aside but a
- * place.  A change away from it means one of the two, and cannot say which: then nothing is made of either's
- * image, and the table is read once more.
+ * place.  A change away from it means one of the two, and cannot say which.  Then the table is read once more; and in a
+ * first reading, or after a loss, nothing is made of either's image, while a table that was read before is trusted to
+ * hold all its items: the one that entered the key has moved on.
  */
 
 static bool
@@ -129,7 +130,8 @@ take_displaced(Scorer *scorer, Relation *relation, Slice key, bool *taken, bool 
 	if (scorer->spliced.len == 0 && relation->touching && relation->fill != FILL_DONE)
 	{
 		*taken = false;
-		*unsure = relation->redo = true;
+		*unsure = relation->lost || !relation->whole;
+		relation->redo = true;
 		return store_item_delete(scorer->store, relation->number | DISPLACED_BIT, key, &found, err);
 	}
 	/* altered inside the transaction: what it carries has to do */
@@ -246,13 +248,6 @@ leave_key(Scorer *scorer, Relation *relation, const WireChange *change, Slice ol
 		   (!relation->touching || touch_key(scorer, relation, old_key, err));
 }
 
-/* Whether a key may be held by an item that we have not met. */
-static bool
-may_be_unmet(const Relation *relation)
-{
-	return relation->touching && relation->fill != FILL_DONE && (relation->lost || !relation->whole);
-}
-
 /* Second change: the item appears under its new key. */
 static bool
 enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
@@ -261,8 +256,8 @@ enter_key(Scorer *scorer, Relation *relation, Slice key, Error *err)
 
 	if (!show_load(scorer, relation, key, &stored, err))
 		return false;
-	if ((scorer->had || may_be_unmet(relation)) && relation->role == ROLE_ITEMS &&
-		!displace(scorer, relation, key, stored, err))
+	if ((scorer->had || (relation->touching && relation->fill != FILL_DONE)) &&
+		relation->role == ROLE_ITEMS && !displace(scorer, relation, key, stored, err))
 		return false;
 	if (!show_item(scorer, relation, key, OP_INSERT, err))
 		return false;
