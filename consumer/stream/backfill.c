@@ -3,7 +3,6 @@
  */
 #include "stream/backfill.h"
 
-#include <endian.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,9 +11,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "stream/backfill_private.h"
 #include "stream/guard.h"
 #include "stream/publications.h"
-#include "stream/table_key.h"
 
 #define SLOT_WAIT_US INT64_C(60000000)	 /* slot creation waits for every writing transaction.. */
 #define SLOT_SILENT_US INT64_C(10000000) /* ..and from here on their owners are named */
@@ -22,59 +21,10 @@
 #define DESCRIBE_WAIT_US INT64_C(60000000) /* while somebody has the table to himself */
 #define REACH_WAIT_US INT64_C(60000000)
 #define BEAT_EVERY_US INT64_C(1000000)
-#define STEP_US 20000
-#define UNIT_ROWS 1000
-#define UNIT_ROW_BYTES (256 << 10)
-#define COPY_HEADER_BYTES 19
 #define REWRITES_MAX 5 /* in a row, before the table is left for a while */
-#define READ_US_MIN                                                                                          \
-	INT64_C(5000000) /* however old the snapshot is when reading begins: a chunk gets somewhere */
 
-/*
- * The detail of BEGIN and END: whose keys these are, and the last one read; without a key, the beginning.
- *
- *   offset  bytes
- *        0      8  fingerprint of the table's version
- *        8      4  checksum of what decides the order of its keys
- *       12     ..  key, as in a Change
- */
-#define DETAIL_BYTES 12
-
-typedef struct Backfill
-{
-	const BackfillContext *context;
-	const char *relation;
-	PGconn *reader;	  /* holds the snapshot and the lock */
-	PGconn *exporter; /* walsender with the temporary slot */
-	PGconn *observer; /* ordinary snapshots, beats, blockers */
-	uint64_t id;	  /* 0: none begun */
-	uint32_t chunk;
-	bool round;	  /* of the listed keys */
-	Buffer first; /* key the chunk begins after; empty: the beginning */
-	Buffer last;  /* detail of the last END, or of the next */
-	uint32_t oid;
-	char filenode[24];
-	TableKey key;
-	Buffer describe; /* Entry message with the Relation */
-	uint64_t fingerprint;
-	char snapshot[64];
-	Lsn point; /* C */
-	int64_t exported_us;
-	int64_t reading_us;
-	bool begun; /* .. and neither ended nor aborted */
-	bool header_seen;
-	bool cut;		/* the chunk ends before the table does */
-	bool rewritten; /* .. or it cannot be read: the table is not what the snapshot shows */
-	Buffer rows;
-	uint32_t nrows;
-	size_t last_row;	 /* where in rows */
-	uint64_t chunk_rows; /* of this chunk, appended */
-	uint64_t limit;		 /* of one COPY; 0 = none */
-	BackfillProgress progress;
-} Backfill;
-
-static void
-report(Backfill *backfill, const char *phase)
+void
+backfill_report(Backfill *backfill, const char *phase)
 {
 	snprintf(backfill->progress.phase, sizeof(backfill->progress.phase), "%s", phase);
 	backfill->progress.point = backfill->point;
@@ -83,8 +33,8 @@ report(Backfill *backfill, const char *phase)
 		backfill->context->progress(backfill->context->context, &backfill->progress);
 }
 
-static bool
-stopped(const Backfill *backfill, Error *err)
+bool
+backfill_stopped(const Backfill *backfill, Error *err)
 {
 	if (!atomic_load(backfill->context->stop))
 		return false;
@@ -102,7 +52,7 @@ wait_result(Backfill *backfill, PGconn *conn, int64_t timeout_us, Error *err)
 	{
 		struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
 
-		if (stopped(backfill, err))
+		if (backfill_stopped(backfill, err))
 			return false;
 		if (!PQconsumeInput(conn))
 			return source_error(conn, NULL, err, "the connection was lost");
@@ -114,8 +64,8 @@ wait_result(Backfill *backfill, PGconn *conn, int64_t timeout_us, Error *err)
 	}
 }
 
-static void
-cancel_query(PGconn *conn)
+void
+backfill_cancel(PGconn *conn)
 {
 	PGcancel *cancel = PQgetCancel(conn);
 	char text[256];
@@ -164,7 +114,7 @@ ask_description(Backfill *backfill, PGconn *conn, Error *err)
 		source_error(conn, NULL, err, "could not describe the table");
 	else if (!wait_result(backfill, conn, DESCRIBE_WAIT_US, err))
 	{
-		cancel_query(conn);
+		backfill_cancel(conn);
 		error_wrap(err, "could not describe the table");
 	}
 	else if (PQresultStatus(res = PQgetResult(conn)) == PGRES_TUPLES_OK)
@@ -209,8 +159,8 @@ describe(Backfill *backfill, PGconn *conn, Buffer *out, uint64_t *fingerprint, E
 	return ok;
 }
 
-static void
-fill_unit(const Backfill *backfill, Unit *unit, BackfillStep step)
+void
+backfill_unit(const Backfill *backfill, Unit *unit, BackfillStep step)
 {
 	*unit = (Unit){.kind = UNIT_BACKFILL,
 				   .step = step,
@@ -226,12 +176,12 @@ same_keys(const Backfill *backfill)
 {
 	const uint8_t *at = backfill->last.data;
 
-	return backfill->last.len >= DETAIL_BYTES && memcmp(at, &backfill->fingerprint, 8) == 0 &&
+	return backfill->last.len >= BACKFILL_DETAIL_BYTES && memcmp(at, &backfill->fingerprint, 8) == 0 &&
 		   memcmp(at + 8, &backfill->key.order, 4) == 0;
 }
 
-static void
-set_detail(Backfill *backfill, Slice key)
+void
+backfill_set_key(Backfill *backfill, Slice key)
 {
 	buffer_reset(&backfill->last);
 	buffer_append_u64(&backfill->last, backfill->fingerprint);
@@ -239,10 +189,11 @@ set_detail(Backfill *backfill, Slice key)
 	buffer_append_slice(&backfill->last, key);
 }
 
-static Slice
-last_key(const Backfill *backfill)
+Slice
+backfill_last_key(const Backfill *backfill)
 {
-	return slice_make(backfill->last.data + DETAIL_BYTES, backfill->last.len - DETAIL_BYTES);
+	return slice_make(backfill->last.data + BACKFILL_DETAIL_BYTES,
+					  backfill->last.len - BACKFILL_DETAIL_BYTES);
 }
 
 /* From the first key on, under a new id: one that no earlier unit can have, the number of a unit not yet written. */
@@ -255,7 +206,7 @@ begin_anew(Backfill *backfill)
 	backfill->id = head.seq + 1;
 	backfill->chunk = 0;
 	backfill->round = false;
-	set_detail(backfill, slice_make(NULL, 0));
+	backfill_set_key(backfill, slice_make(NULL, 0));
 }
 
 /* Several parts are one unit; a failure leaves nothing of it. */
@@ -266,7 +217,7 @@ append_begin(Backfill *backfill, uint64_t *seq, Error *err)
 	Error second;
 	Unit unit;
 
-	fill_unit(backfill, &unit, BACKFILL_BEGIN);
+	backfill_unit(backfill, &unit, BACKFILL_BEGIN);
 	unit.point = 0;
 	journal_keep_relation(journal, backfill->fingerprint, buffer_slice(&backfill->describe));
 	if (!journal_begin(journal, &unit, err))
@@ -320,7 +271,7 @@ export_snapshot(Backfill *backfill, Error *err)
 	}
 	if (!ok)
 	{
-		cancel_query(backfill->exporter);
+		backfill_cancel(backfill->exporter);
 		return error_wrap(err, "could not create the snapshot's slot");
 	}
 	res = PQgetResult(backfill->exporter);
@@ -395,7 +346,7 @@ guard(Backfill *backfill, Error *err)
 	{
 		GuardSnapshot ordinary;
 
-		ok = !stopped(backfill, err) && take_snapshot(backfill->observer, &ordinary, err);
+		ok = !backfill_stopped(backfill, err) && take_snapshot(backfill->observer, &ordinary, err);
 		if (!ok)
 			break;
 		done = guard_agrees(&ours, &ordinary);
@@ -403,13 +354,13 @@ guard(Backfill *backfill, Error *err)
 		if (!done && clock_monotonic_us() >= deadline)
 			ok = error_set(err, ERR_RETRY, "transactions of the snapshot do not finish");
 		else if (!done)
-			usleep(STEP_US);
+			usleep(BACKFILL_STEP_US);
 	}
 	guard_free(&ours);
 	return ok;
 }
 
-/* ---- B4, B5: lock, reach C, read ------------------------------------------------------------ */
+/* ---- B4, B5: lock, reach C ------------------------------------------------------------------ */
 
 /*
  * Nobody can rewrite, truncate or alter the table any more; whether somebody did is asked of what is not
@@ -464,7 +415,7 @@ reach_point(Backfill *backfill, Error *err)
 		journal_durable(journal, &seq, &h);
 		if (h >= backfill->point)
 			return true;
-		if (stopped(backfill, err))
+		if (backfill_stopped(backfill, err))
 			return false;
 		if (now >= deadline)
 			return error_set(err, ERR_RETRY, "the stream did not reach " LSN_FORMAT " within %d s",
@@ -473,298 +424,8 @@ reach_point(Backfill *backfill, Error *err)
 			return false;
 		if (now >= beat)
 			beat = now + BEAT_EVERY_US;
-		usleep(STEP_US);
+		usleep(BACKFILL_STEP_US);
 	}
-}
-
-/* Rows may arrive faster than they are wanted. */
-static bool
-keep_rate(Backfill *backfill, Error *err)
-{
-	int64_t rate = atomic_load(&backfill->context->limits->rate);
-	int64_t due;
-
-	if (rate <= 0)
-		return true;
-	due = backfill->reading_us + (int64_t) ((double) backfill->chunk_rows * 1e6 / (double) rate);
-	while (clock_monotonic_us() < due)
-	{
-		int64_t left = due - clock_monotonic_us();
-
-		if (stopped(backfill, err))
-			return false;
-		usleep((useconds_t) (left > STEP_US ? STEP_US : left < 1 ? 1 : left));
-	}
-	return true;
-}
-
-/* The key of the last row appended goes into the detail. */
-static bool
-note_key(Backfill *backfill, Slice row, Error *err)
-{
-	WireEntry entry;
-	WireChange change;
-
-	if (!wire_entry(row, &entry) || !wire_change(entry.body, &change))
-		return error_set(err, ERR_CONFIG, "walrank.encode() gave what this version does not understand");
-	set_detail(backfill, change.key);
-	return true;
-}
-
-/* Whether a chunk can end at the last key: SQL has to be told to go on after it. */
-static bool
-may_cut(Backfill *backfill)
-{
-	Buffer condition = {0};
-	bool may =
-		!backfill->round && table_key_after(&backfill->key, backfill->reader, last_key(backfill), &condition);
-
-	buffer_free(&condition);
-	return may;
-}
-
-static bool
-too_old(const Backfill *backfill)
-{
-	int64_t now = clock_monotonic_us();
-
-	return now - backfill->exported_us >= atomic_load(&backfill->context->limits->chunk_ms) * 1000 &&
-		   now - backfill->reading_us >= READ_US_MIN;
-}
-
-static bool
-append_rows(Backfill *backfill, Error *err)
-{
-	Unit unit;
-
-	if (backfill->nrows == 0)
-		return true;
-	fill_unit(backfill, &unit, BACKFILL_ROWS);
-	if (!journal_append(backfill->context->journal, &unit, PART_ROWS, buffer_slice(&backfill->rows), false,
-						err))
-		return false;
-	backfill->progress.rows += backfill->nrows;
-	backfill->progress.bytes += backfill->rows.len;
-	backfill->chunk_rows += backfill->nrows;
-	if (!note_key(
-			backfill,
-			slice_make(backfill->rows.data + backfill->last_row, backfill->rows.len - backfill->last_row),
-			err))
-		return false;
-	buffer_reset(&backfill->rows);
-	backfill->nrows = 0;
-	backfill->cut = too_old(backfill) && may_cut(backfill);
-	report(backfill, "reading");
-	return keep_rate(backfill, err);
-}
-
-static bool
-take_row(Backfill *backfill, Slice row, Error *err)
-{
-	WireEntry entry;
-	WireCursor cursor;
-	WireField field;
-	uint8_t len[10];
-
-	if (!wire_entry(row, &entry) || entry.kind != ENTRY_CHANGE)
-		return error_set(err, ERR_CONFIG, "walrank.encode() gave what this version does not understand");
-	cursor = wire_cursor(entry.body);
-	if (wire_done(&cursor) || !wire_field(&cursor, &field) || field.number != CHANGE_RELATION ||
-		field.type != WIRE_FIXED64 || field.varint != backfill->fingerprint)
-		return error_set(err, ERR_RETRY, "a row of %s is of another version of the table",
-						 backfill->relation);
-	buffer_append(&backfill->rows, len, (size_t) (wire_put_varint(len, row.len) - len));
-	backfill->last_row = backfill->rows.len;
-	buffer_append_slice(&backfill->rows, row);
-	backfill->nrows++;
-	if (backfill->nrows >= UNIT_ROWS || backfill->rows.len >= UNIT_ROW_BYTES)
-		return append_rows(backfill, err);
-	return true;
-}
-
-static uint32_t
-read_be(const uint8_t *at, int bytes)
-{
-	uint32_t v = 0;
-
-	for (int i = 0; i < bytes; i++)
-		v = v << 8 | at[i];
-	return v;
-}
-
-/*
- * PostgreSQL's binary COPY: a header before the first row, then per row a 16-bit field count and
- * 32-bit lengths; -1 as the count ends it.  The server sends whole rows per message.
- */
-static bool
-take_copy_data(Backfill *backfill, Slice data, Error *err)
-{
-	static const uint8_t signature[] = "PGCOPY\n\377\r\n"; /* its end is part of it */
-	const uint8_t *at = data.data;
-	const uint8_t *end = at + data.len;
-
-	if (!backfill->header_seen)
-	{
-		if (data.len < COPY_HEADER_BYTES || memcmp(at, signature, sizeof(signature)) != 0 ||
-			read_be(at + 15, 4) > data.len - COPY_HEADER_BYTES)
-			return error_set(err, ERR_RETRY, "the server's binary COPY begins strangely");
-		at += COPY_HEADER_BYTES + read_be(at + 15, 4);
-		backfill->header_seen = true;
-	}
-	while (at < end && !backfill->cut)
-	{
-		uint32_t len;
-
-		if (end - at >= 2 && read_be(at, 2) == 0xffff)
-			return true;
-		if (end - at < 6 || read_be(at, 2) != 1 || (len = read_be(at + 2, 4)) > (size_t) (end - at - 6))
-			return error_set(err, ERR_RETRY, "the server's binary COPY cannot be read");
-		if (!take_row(backfill, slice_make(at + 6, len), err))
-			return false;
-		at += 6 + len;
-	}
-	return true;
-}
-
-/* The rows of the chunk; t.* is the row also where there is a column t. */
-static bool
-put_query(Backfill *backfill, const Buffer *keys, Buffer *sql, Error *err)
-{
-	bool ok = true;
-
-	buffer_printf(sql, "SELECT walrank.encode(t.*, %" PRId64 ") FROM ONLY %s t",
-				  backfill->context->settings->max_value_bytes, backfill->relation);
-	if (backfill->round)
-		ok = table_key_among(&backfill->key, backfill->reader, buffer_slice(keys), sql);
-	else if (backfill->first.len > 0)
-	{
-		buffer_printf(sql, " WHERE ");
-		ok = table_key_after(&backfill->key, backfill->reader, buffer_slice(&backfill->first), sql);
-	}
-	if (!ok)
-		return error_set(err, ERR_RETRY, "a key of %s cannot be written in SQL", backfill->relation);
-	if (backfill->round || backfill->key.ncolumns == 0)
-		return true;
-	table_key_order_by(&backfill->key, sql);
-	/* an offset where the chunk goes on because it could not end */
-	buffer_printf(sql, " LIMIT %" PRIu64 " OFFSET %" PRIu64, backfill->limit, backfill->chunk_rows);
-	return true;
-}
-
-static bool
-begin_copy(Backfill *backfill, const Buffer *keys, Error *err)
-{
-	Buffer command = {0};
-	PGresult *res;
-	bool ok;
-
-	buffer_printf(&command, "COPY (");
-	if (!put_query(backfill, keys, &command, err))
-	{
-		buffer_free(&command);
-		return false;
-	}
-	buffer_printf(&command, ") TO STDOUT (FORMAT binary)");
-	buffer_append_byte(&command, '\0');
-	res = PQexec(backfill->reader, (const char *) command.data);
-	buffer_free(&command);
-	ok = PQresultStatus(res) == PGRES_COPY_OUT ||
-		 source_error(backfill->reader, res, err, "could not read the table");
-	PQclear(res);
-	return ok;
-}
-
-static bool
-end_copy(Backfill *backfill, Error *err)
-{
-	PGresult *res = PQgetResult(backfill->reader);
-	bool ok = PQresultStatus(res) == PGRES_COMMAND_OK ||
-			  source_error(backfill->reader, res, err, "could not read the table");
-
-	PQclear(res);
-	while ((res = PQgetResult(backfill->reader)) != NULL)
-		PQclear(res);
-	return ok;
-}
-
-/* *len: of what came; -1 = the COPY is over. */
-static bool
-next_data(Backfill *backfill, char **data, int *len, Error *err)
-{
-	struct pollfd fd = {.fd = PQsocket(backfill->reader), .events = POLLIN};
-
-	while ((*len = PQgetCopyData(backfill->reader, data, 1)) == 0)
-	{
-		if (stopped(backfill, err))
-			return false;
-		poll(&fd, 1, 200);
-		if (!PQconsumeInput(backfill->reader))
-			return source_error(backfill->reader, NULL, err, "the connection was lost");
-	}
-	return *len != -2 || source_error(backfill->reader, NULL, err, "could not read the table");
-}
-
-/* The snapshot is too old: what is still on its way is not looked at, and the connection serves no further command. */
-static bool
-cut_copy(Backfill *backfill, Error *err)
-{
-	char *data;
-	int len = 0;
-
-	cancel_query(backfill->reader);
-	while (len >= 0)
-	{
-		if (!next_data(backfill, &data, &len, err))
-			return len == -2; /* cancelled, as it should be */
-		if (len > 0)
-			PQfreemem(data);
-	}
-	return true;
-}
-
-static bool
-read_copy(Backfill *backfill, const Buffer *keys, Error *err)
-{
-	char *data;
-	int len;
-
-	backfill->header_seen = false;
-	if (!begin_copy(backfill, keys, err))
-		return false;
-	while (!backfill->cut)
-	{
-		bool ok;
-
-		if (!next_data(backfill, &data, &len, err))
-			return false;
-		if (len < 0)
-			return append_rows(backfill, err) && end_copy(backfill, err);
-		ok = take_copy_data(backfill, slice_make(data, (size_t) len), err);
-		PQfreemem(data);
-		if (!ok)
-			return false;
-	}
-	return cut_copy(backfill, err);
-}
-
-/* One COPY, or more while none of them ends at a key that another chunk could begin after. */
-static bool
-read_rows(Backfill *backfill, const Buffer *keys, Error *err)
-{
-	uint64_t before;
-	bool full;
-
-	backfill->reading_us = clock_monotonic_us();
-	do
-	{
-		before = backfill->chunk_rows;
-		if (!read_copy(backfill, keys, err))
-			return false;
-		full = !backfill->round && backfill->key.ncolumns > 0 && !backfill->cut &&
-			   backfill->chunk_rows - before >= backfill->limit;
-		backfill->cut = backfill->cut || (full && may_cut(backfill));
-	} while (full && !backfill->cut);
-	return true;
 }
 
 /* ---- B6, and the whole ---------------------------------------------------------------------- */
@@ -774,7 +435,7 @@ append_end(Backfill *backfill, Error *err)
 {
 	Unit unit;
 
-	fill_unit(backfill, &unit, BACKFILL_END);
+	backfill_unit(backfill, &unit, BACKFILL_END);
 	unit.last_chunk = !backfill->cut;
 	if (!journal_append(backfill->context->journal, &unit, PART_DETAIL, buffer_slice(&backfill->last), true,
 						err))
@@ -830,7 +491,7 @@ prepare(Backfill *backfill, Error *err)
 	if (backfill->id == 0 || !same_keys(backfill))
 		begin_anew(backfill);
 	buffer_reset(&backfill->first);
-	buffer_append_slice(&backfill->first, last_key(backfill));
+	buffer_append_slice(&backfill->first, backfill_last_key(backfill));
 	backfill->point = 0;
 	backfill->cut = false;
 	backfill->chunk_rows = 0;
@@ -852,24 +513,24 @@ read_chunk(Backfill *backfill, Error *err)
 	/* the list as of BEGIN or later, and before C: what END takes off it has been read */
 	ok = !backfill->round ||
 		 backfill->context->keys(backfill->context->context, backfill->oid, seq, &keys, err);
-	report(backfill, "exporting snapshot");
+	backfill_report(backfill, "exporting snapshot");
 	ok = ok && export_snapshot(backfill, err) && import_snapshot(backfill, err) && guard(backfill, err);
 	if (ok)
 	{
 		PQfinish(backfill->exporter); /* the reader keeps the snapshot */
 		backfill->exporter = NULL;
-		report(backfill, "locking");
+		backfill_report(backfill, "locking");
 		ok = lock_table(backfill, err);
 	}
 	if (ok)
 	{
-		report(backfill, "waiting for the stream");
+		backfill_report(backfill, "waiting for the stream");
 		ok = reach_point(backfill, err);
 	}
 	if (ok)
 	{
-		report(backfill, "reading");
-		ok = (backfill->round && keys.len == 0) || read_rows(backfill, &keys, err);
+		backfill_report(backfill, "reading");
+		ok = (backfill->round && keys.len == 0) || backfill_read_rows(backfill, &keys, err);
 	}
 	buffer_free(&keys);
 	return ok && append_end(backfill, err);
@@ -895,7 +556,7 @@ read_chunks(Backfill *backfill, Error *err)
 	{
 		bool ok;
 
-		report(backfill, "connecting");
+		backfill_report(backfill, "connecting");
 		ok = connect_all(backfill, err) && read_chunk(backfill, err);
 		disconnect_all(backfill);
 		if (ok && !backfill->cut)
