@@ -259,8 +259,9 @@ measure_rate(Receiver *receiver)
 static void
 wait_for_more(Receiver *receiver)
 {
-	short take = intake_full(receiver->intake) ? 0 : POLLIN;
-	struct pollfd fds[] = {{.fd = PQsocket(receiver->session.conn), .events = take},
+	/* a server that hangs up would end every wait although nothing may be read */
+	int server = intake_full(receiver->intake) ? -1 : PQsocket(receiver->session.conn);
+	struct pollfd fds[] = {{.fd = server, .events = POLLIN},
 						   {.fd = journal_durable_fd(receiver->journal), .events = POLLIN},
 						   {.fd = receiver->stop_fd, .events = POLLIN}};
 	int64_t us = intake_next_us(receiver->intake) - clock_monotonic_us();
