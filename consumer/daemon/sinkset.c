@@ -47,12 +47,26 @@ pause_name(const char *sink, char name[96])
 	snprintf(name, 96, "sink-%s.paused", sink);
 }
 
+/*
+ * The file itself is what counts: one that says nothing readable, or where the sink stood in a stream that was replaced
+ * since, holds the feed back from the start.
+ */
+static void
+parse_pause(const char *text, SinkPosition *position)
+{
+	char lsn[24];
+	char stream[STREAM_ID_TEXT_BYTES];
+
+	if (sscanf(text, "seq=%" SCNu64 "\nend_lsn=%23s\nstream=%36s", &position->seq, lsn, stream) != 3 ||
+		!lsn_parse(lsn, &position->end_lsn) || !stream_id_parse(stream, &position->stream_id))
+		memset(position, 0, sizeof(*position));
+}
+
 static bool
 read_pause(int dirfd, const char *sink, SinkPosition *position, bool *paused, Error *err)
 {
 	char name[96];
 	char text[PAUSE_BYTES_MAX + 1];
-	char lsn[24] = "";
 	size_t len = 0;
 
 	memset(position, 0, sizeof(*position));
@@ -60,10 +74,7 @@ read_pause(int dirfd, const char *sink, SinkPosition *position, bool *paused, Er
 	if (!fs_read_file(dirfd, name, PAUSE_BYTES_MAX, text, &len, paused, err))
 		return false;
 	text[*paused ? len : 0] = '\0';
-	/* the file itself is what counts: one that says nothing readable holds the feed back from the start */
-	if (*paused && sscanf(text, "seq=%" SCNu64 "\nend_lsn=%23s", &position->seq, lsn) == 2 &&
-		!lsn_parse(lsn, &position->end_lsn))
-		memset(position, 0, sizeof(*position));
+	parse_pause(text, position);
 	return true;
 }
 
@@ -79,6 +90,7 @@ bool
 sinkset_set_paused(int state_dirfd, const char *sink, const SinkPosition *position_or_null, Error *err)
 {
 	char name[96];
+	char stream[STREAM_ID_TEXT_BYTES];
 	Buffer text = {0};
 	bool ok;
 
@@ -86,8 +98,9 @@ sinkset_set_paused(int state_dirfd, const char *sink, const SinkPosition *positi
 	if (position_or_null == NULL)
 		return fs->unlinkat(state_dirfd, name) == 0 ? fs_sync_dir(state_dirfd, err)
 													: error_errno(err, "could not remove \"%s\"", name);
-	buffer_printf(&text, "seq=%" PRIu64 "\nend_lsn=" LSN_FORMAT "\n", position_or_null->seq,
-				  LSN_ARGS(position_or_null->end_lsn));
+	stream_id_text(&position_or_null->stream_id, stream);
+	buffer_printf(&text, "seq=%" PRIu64 "\nend_lsn=" LSN_FORMAT "\nstream=%s\n", position_or_null->seq,
+				  LSN_ARGS(position_or_null->end_lsn), stream);
 	ok = fs_replace(state_dirfd, name, buffer_slice(&text), err);
 	buffer_free(&text);
 	return ok;
@@ -318,6 +331,8 @@ slot_begin(SinkSet *set, Slot *slot, Error *err)
 	}
 	if (!paused)
 		return slot_start(set, slot, err);
+	if (!stream_id_equal(&position.stream_id, &set->parts.history.stream_id))
+		memset(&position, 0, sizeof(position));
 	pthread_mutex_lock(&set->lock);
 	slot->last.position = position;
 	note(slot, SINK_PAUSED, NULL);

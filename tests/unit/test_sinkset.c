@@ -43,6 +43,19 @@ set_start(void)
 		fail_msg("%s", err.message);
 }
 
+/* As after a rebuild. */
+static void
+set_start_in_another_stream(void)
+{
+	const StreamId other = {{9}};
+	const SinkSetParts parts = {.feed = f.feed,
+								.history = {.stream_id = other, .replaced = &f.stream, .nreplaced = 1},
+								.state_dir = f.dir,
+								.state_dirfd = f.dirfd};
+
+	assert_true(sinkset_create(&parts, &set, &err));
+}
+
 static void
 set_end(void)
 {
@@ -319,6 +332,24 @@ a_pause_lasts_across_restarts_and_holds_the_feed(void **state)
 	assert_non_null(strstr(err.hint, "a, b"));
 }
 
+/* Its units have the same numbers, and none of them is in the sink. */
+static void
+where_it_paused_in_a_replaced_stream_lets_nothing_go(void **state)
+{
+	SinkView view;
+
+	APPLY("a");
+	reaches("a", UNITS);
+	assert_true(sinkset_pause(set, "a", &err));
+	set_end();
+	set_start_in_another_stream();
+	APPLY("a");
+	assert_true(view_of("a", &view));
+	assert_int_equal(view.status.state, SINK_PAUSED);
+	assert_int_equal(view.status.position.seq, 0);
+	assert_int_equal(sinkset_lowest(set), 0);
+}
+
 static bool
 look_at(void *context, const SinkConfig *config, Error *why)
 {
@@ -538,6 +569,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(an_emptied_sink_is_not_a_new_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_emptied_sink_is_refused_after_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pause_lasts_across_restarts_and_holds_the_feed, setup, teardown),
+		cmocka_unit_test_setup_teardown(where_it_paused_in_a_replaced_stream_lets_nothing_go, setup,
+										teardown),
 		cmocka_unit_test_setup_teardown(what_is_done_to_a_held_sink_ends_with_it_running, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_paused_sink_that_is_set_back_holds_what_it_needs, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_sink_is_missed_while_others_come_and_go, setup, teardown),
