@@ -261,7 +261,8 @@ $source->safe_psql('postgres', $start =~ s/NAME/queued/gr);
 	commit_and_quit($open);
 	imported();
 	my $locker = $source->background_psql('postgres');
-	$locker->query_safe('BEGIN; LOCK TABLE queued IN ACCESS EXCLUSIVE MODE');
+	# what a session knew of the table is no longer true: it has to look again
+	$locker->query_safe('BEGIN; ALTER TABLE queued ADD sooner int');
 	kill 'CONT', $pid;
 	waits_for_lock();
 	my $second = $source->background_psql('postgres');
