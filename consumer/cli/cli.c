@@ -12,11 +12,11 @@
 #define OVERRIDES_MAX 32
 
 static const CliCommand *const commands[] = {
-	&cli_init,		  &cli_doctor,		   &cli_stream,			&cli_status,		  &cli_replay,
-	&cli_rules_check, &cli_journal_verify, &cli_rebuild,		&cli_teardown,		  &cli_sink_list,
-	&cli_sink_add,	  &cli_sink_pause,	   &cli_backfill_start, &cli_backfill_cancel, &cli_backfill_list,
-	&cli_sink_resume, &cli_sink_fill,	   &cli_sink_verify,	&cli_pause,			  &cli_resume,
-	&cli_reload,
+	&cli_init,			 &cli_doctor,		 &cli_stream,		  &cli_status,			&cli_rules_check,
+	&cli_journal_verify, &cli_sink_list,	 &cli_sink_add,		  &cli_sink_pause,		&cli_sink_resume,
+	&cli_sink_fill,		 &cli_sink_verify,	 &cli_replay,		  &cli_pause,			&cli_resume,
+	&cli_reload,		 &cli_backfill_list, &cli_backfill_start, &cli_backfill_cancel, &cli_rebuild,
+	&cli_teardown,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -332,6 +332,39 @@ a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming(void *
 	world_free(world);
 }
 
+/* Of a table that is but its key: nothing to tell an item by, and yet it is the one that was put aside. */
+static void
+two_items_that_change_places_while_a_job_clears_are_both_there(void **state)
+{
+	static const char *const columns[] = {"*id:i", NULL};
+	World *world = world_create(8);
+	Table tag = table_make(101, "public", "tag", columns);
+	char text[64];
+	ScorerTable tables[8];
+	ScorerWants wants;
+
+	t_watch(world, OP_INSERT, "public.tag", "");
+	for (int i = 0; i < 40; i++)
+	{
+		snprintf(text, sizeof(text), "id=%d", i);
+		t_change_full(world, &tag, OP_INSERT, text, NULL, 0);
+	}
+	t_commit(world);
+	u_backfill(world, &tag, BACKFILL_BEGIN, 0);
+	u_backfill(world, &tag, BACKFILL_END, 0);
+	scorer_wants(world->scorer, &wants);
+	assert_true(wants.rescore_job != 0);
+	t_change_full(world, &tag, OP_UPDATE, "id=31", "id=30", 0);
+	t_change_full(world, &tag, OP_UPDATE, "id=30", "id=31", 0);
+	t_commit(world);
+	for (; wants.rescore_job != 0; scorer_wants(world->scorer, &wants))
+		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
+	assert_int_equal(scorer_tables(world->scorer, tables, 8), 3);
+	assert_int_equal(tables[2].items, 2);
+	buffer_free(&tag.body);
+	world_free(world);
+}
+
 int
 main(void)
 {
@@ -344,6 +377,7 @@ main(void)
 		cmocka_unit_test(any_reading_removes_what_it_did_not_find),
 		cmocka_unit_test(a_loss_between_two_ranges_leaves_the_table_in_doubt),
 		cmocka_unit_test(a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming),
+		cmocka_unit_test(two_items_that_change_places_while_a_job_clears_are_both_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -700,6 +700,34 @@ a_server_without_the_right_to_create_says_which(void **state)
 	assert_int_equal(d.err.class, ERR_CONFIG);
 }
 
+/* As the first version left it: without what came later, and without table owner. */
+static void
+a_checkpoint_of_the_first_format_is_read_and_goes_on(void **state)
+{
+	SinkConfig config = {.name = (char[]){"scores"}, .type = &sink_postgres, .options = &options};
+	SinkPosition position;
+	Error err = {0};
+	bool found;
+
+	fixture_score(&f, 1, 1, 1, key_int(1), 1);
+	fixture_end(&f, true);
+	run_once();
+	pg_sql("ALTER TABLE walrank_out.checkpoint DROP phase, DROP beside, DROP base; DROP TABLE "
+		   "walrank_out.owner");
+	MUST(sink_read(&config, &(SinkHistory){.stream_id = f.stream}, f.dir, &position, &found, &err));
+	assert_true(found);
+	assert_int_equal(position.seq, 1);
+	assert_int_equal(position.applied, 1);
+	assert_int_equal(position.phase, SINK_WHOLE);
+	fixture_begin(&f, UNIT_TXN);
+	fixture_score(&f, 1, 1, 1, key_int(2), 2);
+	fixture_end(&f, true);
+	run_once();
+	assert_string_equal(pg_sql("SELECT count(*), max(seq) FROM walrank_out.score_item"), "2|2");
+	assert_string_equal(pg_sql("SELECT seq, applied, phase, beside FROM walrank_out.checkpoint"), "2|2|0|f");
+	assert_string_equal(pg_sql("SELECT table_name FROM walrank_out.owner"), "score_item");
+}
+
 static void
 tables_with_rows_but_no_checkpoint_are_refused(void **state)
 {
@@ -1234,6 +1262,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_commit_that_failed_is_found_undone, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_sqlstate_has_its_consequence, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_server_without_the_right_to_create_says_which, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_checkpoint_of_the_first_format_is_read_and_goes_on, setup,
+										teardown),
 		cmocka_unit_test_setup_teardown(tables_with_rows_but_no_checkpoint_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_table_that_was_altered_or_dropped_stops_the_sink_with_the_cure,
 										setup, teardown),
