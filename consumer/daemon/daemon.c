@@ -235,7 +235,7 @@ say_lines(const Buffer *lines, LogLevel level, const char *format, const char *m
 static bool
 check_added(Daemon *daemon, Config *fresh, const SteeringAdd *add, Error *err)
 {
-	SinkView view;
+	SinkView view = {0};
 	int at = 0;
 
 	for (int i = 0; sinkset_view(daemon->parts.sinks, i, &view); i++)
