@@ -165,8 +165,8 @@ slot_status(const Slot *slot, SinkStatus *status)
 static void
 slot_view(const Slot *slot, SinkView *view)
 {
+	*view = (SinkView){.type = slot->config.type->name};
 	snprintf(view->name, sizeof(view->name), "%s", slot->config.name);
-	view->type = slot->config.type->name;
 	slot_status(slot, &view->status);
 }
 
