@@ -50,8 +50,15 @@ SELECT * FROM changes('walrank_pub', 'publication_names', 'only_a, missing');
 SELECT * FROM changes('walrank_pub', 'publication_names', 'only_a, filtered');
 SELECT * FROM changes('walrank_pub', 'publication_names', 'listed');
 SELECT * FROM changes('walrank_pub', 'publication_names', 'via_root', 'missing_ok', 'on');
--- missing_ok: not an error, and not silent either
+-- missing_ok: not an error; what never existed is not lost, what goes later is
 INSERT INTO a VALUES (1, 1);
+SELECT * FROM changes('walrank_pub', 'publication_names', 'only_a, missing', 'missing_ok', 'on');
+SET client_min_messages = error;
+CREATE PUBLICATION missing FOR TABLE b;
+INSERT INTO b VALUES (1, 1);
+DROP PUBLICATION missing;
+RESET client_min_messages;
+INSERT INTO a VALUES (1001, 1);
 SELECT * FROM changes('walrank_pub', 'publication_names', 'only_a, missing', 'missing_ok', 'on');
 
 -- publication_that_goes_is_reported_once_and_comes_back
