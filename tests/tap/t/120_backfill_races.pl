@@ -307,6 +307,8 @@ $source->safe_psql('postgres', $make . "INSERT INTO busy SELECT i, i, noise(), j
 spew($d->{conf}, slurp($d->{conf}) =~ s/chunk_rows = 6/chunk_rows = 15/r);
 $d->{pid} && kill 'HUP', $d->{pid};
 $d->ready;
+# before its first reading has begun, what a change does not carry is known to nobody
+poll('busy to be filled', sub { state_of('busy') eq 'filled' }, 60);
 
 sub id { return 1 + int rand 45 }
 sub random_sql

@@ -53,11 +53,16 @@ $holder->query_safe('BEGIN; LOCK TABLE walrank_out.score_item IN ACCESS EXCLUSIV
 my $before = walsender();
 poll('scoring to wait', sub { work(); red() =~ /scoring waits for space: the feed's quota of 524288 bytes/ }, 60);
 my $waits = qr/the journal takes nothing, the stream waits for space: the journal's quota of 1048576 bytes/;
+my $since = time;
 poll('the stream to wait for good', sub { work(); return 0 unless red() =~ $waits; sleep 1; return red() =~ $waits }, 60);
 my $confirmed = confirmed();
 sleep 1;
 is(confirmed(), $confirmed, 'what is acknowledged stands still');
-is(walsender(), $before, 'the connection stays');
+SKIP: {
+	my $now = walsender();
+	skip 'so slow that the 30 s without space were over: the connection may have been given up', 1 if time - $since > 20;
+	is($now, $before, 'the connection stays');
+}
 cmp_ok($most{journal}, '<=', 1 << 20, "the journal kept its quota ($most{journal} bytes at most)");
 cmp_ok($most{feed}, '<=', 512 << 10, "the feed kept its quota ($most{feed} bytes at most)");
 
