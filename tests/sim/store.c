@@ -375,8 +375,9 @@ void
 store_model_mark_torn(ModelStore *store)
 {
 	Error err;
+	bool written = mark_write(store, MARK_TORN, &err);
 
-	trace("store: marked torn: %s", mark_write(store, MARK_TORN, &err) ? "yes" : err.message);
+	trace("store: marked torn: %s", written ? "yes" : err.message);
 }
 
 void
