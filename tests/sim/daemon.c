@@ -193,6 +193,11 @@ names_engine(uint64_t seq, bool *names, Error *err)
 static bool
 feed_failed(const Error *err)
 {
+	if (err->class == ERR_DISK && random_chance(&world.random, 1, 3))
+	{
+		disk_die_at(1, DISK_KILL);
+		world.unmarked = true;
+	}
 	if (err->class == ERR_DISK)
 		store_model_mark_torn(&world.daemon.store);
 	return false;

@@ -268,7 +268,12 @@ runner_step(Runner *runner)
 		if (!apply_one(runner, &more, &err))
 		{
 			runner_close(runner);
-			if (err.class == ERR_REFUSE && disk_dead() == DISK_LIVES)
+			if (err.class == ERR_REFUSE && disk_dead() == DISK_LIVES && world.unmarked)
+			{
+				world.mark_in_doubt = true;
+				daemon_fatal(&err);
+			}
+			else if (err.class == ERR_REFUSE && disk_dead() == DISK_LIVES)
 				broken("K3", "sink %s is refused: %s", runner->far->name, err.message);
 			return;
 		}

@@ -219,6 +219,17 @@ die(DiskDeath how)
 	disk_kill();
 }
 
+/* The process died before it could mark the store, and the feed lacks something: a person does it. */
+static void
+remove_mark(void)
+{
+	tally(FEED_DAMAGED);
+	trace("operator: removes the store's mark");
+	die(DISK_KILL);
+	disk_remove(DIR_STORE, "mark");
+	world.unmarked = world.mark_in_doubt = false;
+}
+
 static bool
 engine_refused(const Error *err)
 {
@@ -241,11 +252,7 @@ start_turn(void)
 		oracle_attach();
 		if (!oracle_walk_feed())
 		{
-			/* the process died before it could mark the store: a person does it */
-			tally(FEED_DAMAGED);
-			trace("operator: removes the store's mark");
-			die(DISK_KILL);
-			disk_remove(DIR_STORE, "mark");
+			remove_mark();
 			return false;
 		}
 		for (int i = 0; i < SINKS; i++)
@@ -285,7 +292,10 @@ bury(void)
 	else if (world.daemon.fatal.class != ERR_NONE)
 	{
 		trace("daemon: exits: %s", world.daemon.fatal.message);
-		die(DISK_KILL);
+		if (world.mark_in_doubt)
+			remove_mark();
+		else
+			die(DISK_KILL);
 	}
 }
 

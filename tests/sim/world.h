@@ -185,6 +185,10 @@ typedef struct World
 	AckConfirm confirm;
 	Lsn sinks_reached;	   /* what every sink had at some time */
 	uint64_t appended_seq; /* the journal's, when the process died */
+	/* A sync of the feed failed and the process died before it could mark the store: what the feed lacks shows when it is
+	 * read, and then a person removes the mark. */
+	bool unmarked;
+	bool mark_in_doubt; /* it has shown */
 } World;
 
 extern World world;
