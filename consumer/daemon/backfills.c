@@ -507,29 +507,15 @@ wish_for(Backfills *backfills, const Buffer *names, BackfillWish wanted)
 }
 
 bool
-backfills_request(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
-				  Buffer *names, Error *err)
+backfills_wish_for(Backfills *backfills, const ScorerView *view, const char *relation, BackfillWish wish,
+				   bool dry_run, Buffer *names, Error *err)
 {
 	if (!meant(view, relation, names, err))
 		return false;
 	if (dry_run)
 		return true;
 	pthread_mutex_lock(&backfills->lock);
-	wish_for(backfills, names, BACKFILL_ASKED);
-	pthread_mutex_unlock(&backfills->lock);
-	return true;
-}
-
-bool
-backfills_cancel(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
-				 Buffer *names, Error *err)
-{
-	if (!meant(view, relation, names, err))
-		return false;
-	if (dry_run)
-		return true;
-	pthread_mutex_lock(&backfills->lock);
-	wish_for(backfills, names, BACKFILL_HELD);
+	wish_for(backfills, names, wish);
 	pthread_mutex_unlock(&backfills->lock);
 	return true;
 }

@@ -52,10 +52,8 @@ extern BackfillWish backfills_wish(Backfills *backfills, const char *relation);
  * A table, by its name as in status or the part after the dot; NULL: all.  names: those it is about, one per line.
  * dry_run changes nothing.  ERR_CONFIG: there is no such table, or not one alone, among those that are read.
  */
-extern bool backfills_request(Backfills *backfills, const ScorerView *view, const char *relation,
-							  bool dry_run, Buffer *names, Error *err);
-extern bool backfills_cancel(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
-							 Buffer *names, Error *err);
+extern bool backfills_wish_for(Backfills *backfills, const ScorerView *view, const char *relation,
+							   BackfillWish wish, bool dry_run, Buffer *names, Error *err);
 extern void backfills_stop(Backfills *backfills);
 extern void backfills_destroy(Backfills *backfills);
 

@@ -26,7 +26,7 @@ bytes_after(const RetentionLog *log, uint64_t seq)
 	uint64_t bytes = 0;
 
 	for (int i = 0; i < log->n; i++)
-		if (log->segments[i].before >= seq)
+		if (log->segments[i].before.seq >= seq)
 			bytes += log->segments[i].bytes;
 	return bytes;
 }
@@ -35,7 +35,7 @@ bytes_after(const RetentionLog *log, uint64_t seq)
 static bool
 frees(const RetentionLog *log, uint64_t seq)
 {
-	return log->n > 1 && log->segments[1].before <= seq;
+	return log->n > 1 && log->segments[1].before.seq <= seq;
 }
 
 /* An eighth is kept free: what is written until the next decision should not have to wait. */
@@ -54,7 +54,7 @@ below(const RetentionLog *log, uint64_t hold, bool time_gives_way)
 
 	for (int i = 1; i < log->n; i++)
 	{
-		uint64_t last = log->segments[i].before; /* of the segment before this one */
+		uint64_t last = log->segments[i].before.seq; /* of the segment before this one */
 
 		if (last > seq && (!time_gives_way || !crowded(log, bytes) || last > hold))
 			break;

@@ -9,21 +9,14 @@
 #ifndef WALRANK_RETENTION_H
 #define WALRANK_RETENTION_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "journal/seglog.h"
 
 /* The newest snapshot and what follows it have room in this part of a quota, for up to two snapshots kept. */
 #define RETENTION_SNAPSHOT_PART 4
 
-typedef struct RetentionSegment
-{
-	uint64_t before; /* the last unit, whole or not, before this segment */
-	uint64_t bytes;	 /* on disk */
-} RetentionSegment;
-
 typedef struct RetentionLog
 {
-	const RetentionSegment *segments; /* oldest first; the last one is being written */
+	const SegInfo *segments; /* as seglog_list() gives them */
 	int n;
 	uint64_t aged;	/* units up to this have been kept for the minimum time; UINT64_MAX: there is none */
 	uint64_t quota; /* bytes; 0: none */

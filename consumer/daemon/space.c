@@ -95,20 +95,6 @@ aged(Ages *ages, int64_t now, int64_t retain_us, uint64_t seq)
 	return old;
 }
 
-static RetentionSegment *
-segments(SegLog *log, int *n)
-{
-	SegInfo *list;
-	RetentionSegment *out;
-
-	*n = seglog_list(log, &list);
-	out = xcalloc((size_t) *n, sizeof(*out));
-	for (int i = 0; i < *n; i++)
-		out[i] = (RetentionSegment){list[i].before.seq, list[i].bytes};
-	free(list);
-	return out;
-}
-
 /* Of one moment: a plan that misses one lets go what that one needs. */
 static void
 look_at_sinks(Space *space)
@@ -141,14 +127,16 @@ decide(Space *space, const ScorerView *view, int64_t now)
 							.sinks = space->stands,
 							.nsinks = space->nsinks,
 							.give_up = config->feed.at_quota == 1};
-	RetentionSegment *of_journal = segments(journal, &input.journal.n);
-	RetentionSegment *of_feed = segments(feed, &input.feed.n);
+	SegInfo *of_journal;
+	SegInfo *of_feed;
 	RetentionPlan plan;
 
+	input.journal.n = seglog_list(journal, &of_journal);
 	input.journal.segments = of_journal;
 	input.journal.aged = aged(&space->journal_ages, now, config->journal.retain_ms * 1000, durable);
 	input.journal.quota = (uint64_t) config->journal.quota_bytes;
 	input.journal.full = seglog_full(journal);
+	input.feed.n = seglog_list(feed, &of_feed);
 	input.feed.segments = of_feed;
 	input.feed.aged = aged(&space->feed_ages, now, config->feed.retain_ms * 1000, durable);
 	input.feed.quota = (uint64_t) config->feed.quota_bytes;

@@ -161,12 +161,9 @@ sink_replay_verb(void *context, const char *const *arguments, Buffer *answer, Er
 
 /* ---- tables -------------------------------------------------------------------------------------- */
 
-typedef bool (*TableVerb)(Backfills *backfills, const ScorerView *view, const char *relation, bool dry_run,
-						  Buffer *names, Error *err);
-
 /* {"tables":[..]}: those it is about. */
 static bool
-about_tables(void *context, const char *relation, TableVerb verb, bool dry_run, Buffer *answer, Error *err)
+about_tables(void *context, const char *relation, BackfillWish wish, bool dry_run, Buffer *answer, Error *err)
 {
 	const HousekeepingParts *parts = ((const Steering *) context)->parts;
 	ScorerView *view = xcalloc(1, sizeof(*view));
@@ -175,7 +172,7 @@ about_tables(void *context, const char *relation, TableVerb verb, bool dry_run, 
 	bool ok;
 
 	scorer_thread_view(parts->scorer, view);
-	ok = verb(parts->backfills, view, relation, dry_run, &names, err);
+	ok = backfills_wish_for(parts->backfills, view, relation, wish, dry_run, &names, err);
 	free(view);
 	buffer_printf(answer, "{\"tables\":[");
 	while (ok && at < names.len)
@@ -196,25 +193,25 @@ about_tables(void *context, const char *relation, TableVerb verb, bool dry_run, 
 static bool
 backfill_start(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	return about_tables(context, arguments[0], backfills_request, false, answer, err);
+	return about_tables(context, arguments[0], BACKFILL_ASKED, false, answer, err);
 }
 
 static bool
 backfill_cancel(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	return about_tables(context, arguments[0], backfills_cancel, false, answer, err);
+	return about_tables(context, arguments[0], BACKFILL_HELD, false, answer, err);
 }
 
 static bool
 backfill_try_start(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	return about_tables(context, arguments[0], backfills_request, true, answer, err);
+	return about_tables(context, arguments[0], BACKFILL_ASKED, true, answer, err);
 }
 
 static bool
 backfill_try_cancel(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	return about_tables(context, arguments[0], backfills_cancel, true, answer, err);
+	return about_tables(context, arguments[0], BACKFILL_HELD, true, answer, err);
 }
 
 static bool

@@ -474,31 +474,6 @@ seglog_open_cut(int dirfd, const SegSettings *settings, const SegScan *scan, Seg
 	return true;
 }
 
-bool
-seglog_truncate(SegLog *log, SegPosition at, Error *err)
-{
-	Recovery recovery = {.dirfd = log->dirfd, .what = log->settings.what, .magic = log->settings.magic};
-	Walk end = {.good_end = 0};
-	int keep = 0;
-	bool ok;
-
-	assert(!log->group_open);
-	if (!seglog_flush(log, err))
-		return false;
-	ok = recovery_load(&recovery, &log->settings.stream_id, err) &&
-		 cut_find(&recovery, at, at, NULL, &keep, &end, err) && check_heads(&recovery, keep, err);
-	if (ok)
-	{
-		for (int i = 0; i < log->n; i++)
-			if (log->segments[i].fd >= 0)
-				fs_close(log->segments[i].fd);
-		log->n = 0;
-		ok = apply(log, &recovery, 0, keep, &end, err) || seglog_poison(log, err);
-	}
-	recovery_free(&recovery);
-	return ok;
-}
-
 /* ---- for tools -------------------------------------------------------------------------------- */
 
 /* One segment of a verification; *end is set when nothing more may follow. */

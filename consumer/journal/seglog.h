@@ -99,8 +99,6 @@ extern SegPosition seglog_flushed(SegLog *log);
 extern SegPosition seglog_durable(SegLog *log);
 extern SegPosition seglog_durable_tag(SegLog *log, uint64_t *tag);
 extern void seglog_set_tag(SegLog *log, uint64_t tag); /* of the last group found by open */
-/* Cut everything after `at` (feed recovery, R7). No reader may be past it. */
-extern bool seglog_truncate(SegLog *log, SegPosition at, Error *err);
 /* Delete whole segments that end below `at`. */
 extern bool seglog_trim(SegLog *log, SegPosition at, Error *err);
 /*

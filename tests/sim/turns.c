@@ -324,20 +324,6 @@ daemon_append(void)
 	}
 }
 
-static RetentionSegment *
-segments(SegLog *log, int *n)
-{
-	SegInfo *list;
-	RetentionSegment *out;
-
-	*n = seglog_list(log, &list);
-	out = xcalloc((size_t) *n, sizeof(*out));
-	for (int i = 0; i < *n; i++)
-		out[i] = (RetentionSegment){list[i].before.seq, list[i].bytes};
-	free(list);
-	return out;
-}
-
 static RetentionPlan
 decide(void)
 {
@@ -350,14 +336,16 @@ decide(void)
 							.snapshots = 2,
 							.sinks = sinks,
 							.nsinks = SINKS};
-	RetentionSegment *journal = segments(journal_log(daemon->journal), &input.journal.n);
-	RetentionSegment *feed = segments(feed_log(daemon->feed), &input.feed.n);
+	SegInfo *journal;
+	SegInfo *feed;
 	RetentionPlan plan;
 
 	for (int i = 0; i < SINKS; i++)
 		sinks[i] = (RetentionSink){.seq = world.fars[i].now.position.seq};
+	input.journal.n = seglog_list(journal_log(daemon->journal), &journal);
 	input.journal.segments = journal;
 	input.journal.aged = UINT64_MAX;
+	input.feed.n = seglog_list(feed_log(daemon->feed), &feed);
 	input.feed.segments = feed;
 	input.feed.aged = durable > 4 ? durable - 4 : 0; /* the minimum time, in units */
 	plan = retention_decide(&input);

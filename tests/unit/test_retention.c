@@ -14,8 +14,14 @@
 #define FOR_EVER UINT64_MAX
 
 /* Eight segments of 100 units and 1000 bytes each: units 1..800, the last segment open. */
-static const RetentionSegment eight[] = {{0, 1000},	  {100, 1000}, {200, 1000}, {300, 1000},
-										 {400, 1000}, {500, 1000}, {600, 1000}, {700, 1000}};
+#define SEGMENT(after, size)                                                                                 \
+	{                                                                                                        \
+		.before = {.seq = (after)}, .bytes = (size)                                                          \
+	}
+
+static const SegInfo eight[] = {SEGMENT(0, 1000),	SEGMENT(100, 1000), SEGMENT(200, 1000),
+								SEGMENT(300, 1000), SEGMENT(400, 1000), SEGMENT(500, 1000),
+								SEGMENT(600, 1000), SEGMENT(700, 1000)};
 
 static RetentionInput
 input(void)
@@ -261,7 +267,7 @@ random_inputs_never_lose_what_is_needed(void **state)
 	srand(4711);
 	for (int round = 0; round < 200000; round++)
 	{
-		RetentionSegment segments[2][10];
+		SegInfo segments[2][10];
 		RetentionSink sinks[3];
 		RetentionInput in = {.sinks = sinks, .nsinks = rand() % 4, .give_up = rand() % 2};
 		RetentionLog *logs[2] = {&in.journal, &in.feed};
@@ -275,7 +281,7 @@ random_inputs_never_lose_what_is_needed(void **state)
 			logs[l]->segments = segments[l];
 			logs[l]->n = 1 + rand() % 10;
 			for (int i = 0; i < logs[l]->n; i++, at += (uint64_t) (rand() % 100))
-				segments[l][i] = (RetentionSegment){at, (uint64_t) (rand() % 2000)};
+				segments[l][i] = (SegInfo) SEGMENT(at, (uint64_t) (rand() % 2000));
 			logs[l]->quota = rand() % 3 == 0 ? 0 : (uint64_t) (rand() % 10000);
 			logs[l]->full = rand() % 2;
 			logs[l]->aged = rand() % 3 == 0 ? FOR_EVER : (uint64_t) (rand() % 900);

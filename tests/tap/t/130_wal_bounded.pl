@@ -111,6 +111,7 @@ sub probe
 
 SKIP:
 {
+	diag('NOT RUN: one sink stalled for 3 minutes; it runs in check-full') if $check;
 	skip 'one sink stalled for 3 minutes runs in check-full', 4 if $check;
 	my $sql = "UPDATE item SET v = v + 1 WHERE id BETWEEN 2 AND 501";
 	my (@before, @during);
