@@ -13,12 +13,12 @@
 
 #define FOR_EVER UINT64_MAX
 
-/* Eight segments of 100 units and 1000 bytes each: units 1..800, the last segment open. */
 #define SEGMENT(after, size)                                                                                 \
 	{                                                                                                        \
 		.before = {.seq = (after)}, .bytes = (size)                                                          \
 	}
 
+/* Eight segments of 100 units and 1000 bytes each: units 1..800, the last segment open. */
 static const SegInfo eight[] = {SEGMENT(0, 1000),	SEGMENT(100, 1000), SEGMENT(200, 1000),
 								SEGMENT(300, 1000), SEGMENT(400, 1000), SEGMENT(500, 1000),
 								SEGMENT(600, 1000), SEGMENT(700, 1000)};
