@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "jsonb.h"
+#include "object.h"
 #include "text.h"
 
 /* Keys are never left out for their size: an index limits what they can be, compressed. */
@@ -21,14 +22,32 @@ typedef struct Diff
 	ValueWriter *writer;
 	StringInfo out;
 	RelMeta *meta;
+	const ChangeStyle *style;
 	WireOp op;
-	bool has_new;
 	bool has_old; /* the old row holds at least what the identity says */
-	bool compare; /* the old row holds all columns */
-	bool differs; /* some attribute is not known to be unchanged */
+	bool compare; /* both rows hold all columns */
+	bool differs; /* some chosen attribute, or the key, is not known to be unchanged */
 } Diff;
 
 /* ---- attributes -------------------------------------------------------------------------- */
+
+/* Whether a key of an object is among the chosen attributes. */
+static bool
+wants_key(const Diff *diff, int column, const JsonItem *key)
+{
+	const RelColumn *c = &diff->meta->columns[column];
+	StringInfoData name;
+	bool wanted;
+
+	if (likely(c->choice == CHOICE_ALL))
+		return true;
+	initStringInfo(&name);
+	appendStringInfo(&name, "%s.", NameStr(TupleDescAttr(diff->meta->descriptor, c->index)->attname));
+	appendBinaryStringInfo(&name, key->data, (int) key->len);
+	wanted = patterns_match(diff->style->attributes, slice_make(name.data, (size_t) name.len));
+	pfree(name.data);
+	return wanted;
+}
 
 static void
 put_key(Diff *diff, Slice key)
@@ -41,14 +60,15 @@ put_key(Diff *diff, Slice key)
 }
 
 static EncodeMark
-open_attribute(Diff *diff, int column, const Slice *key, WireState state, WireChanged changed, size_t guess)
+open_attribute(Diff *diff, int column, const JsonItem *key, WireState state, WireChanged changed,
+			   size_t guess)
 {
 	EncodeMark mark = encode_open(diff->out, CHANGE_ATTRIBUTES, guess);
 
 	if (column != 0)
 		encode_varint_field(diff->out, ATTRIBUTE_COLUMN, (uint64) column);
 	if (key != NULL)
-		put_key(diff, *key);
+		put_key(diff, slice_make(key->data, key->len));
 	if (state != STATE_SET)
 		encode_varint_field(diff->out, ATTRIBUTE_STATE, state);
 	if (changed != CHANGED_UNKNOWN)
@@ -58,185 +78,191 @@ open_attribute(Diff *diff, int column, const Slice *key, WireState state, WireCh
 	return mark;
 }
 
-/* An attribute without a value. */
-static void
-put_state(Diff *diff, int column, const Slice *key, WireState state, WireChanged changed, uint64 size)
+/* A Value field; false, with nothing written, when it does not fit or cannot be sent. */
+static bool
+put_null(Diff *diff, uint32 field)
 {
-	EncodeMark mark = open_attribute(diff, column, key, state, changed, 8);
-
-	if (state == STATE_OVERSIZED)
-		encode_varint_field(diff->out, ATTRIBUTE_SIZE, size);
-	encode_close(diff->out, mark);
-}
-
-static void
-put_null(Diff *diff, int column, WireChanged changed)
-{
-	EncodeMark mark = open_attribute(diff, column, NULL, STATE_SET, changed, 8);
-	EncodeMark value = encode_open(diff->out, ATTRIBUTE_VALUE, 2);
+	EncodeMark mark = encode_open(diff->out, field, 2);
 
 	value_write_null(diff->out);
-	encode_close(diff->out, value);
 	encode_close(diff->out, mark);
+	return true;
 }
 
-static void
-put_datum(Diff *diff, int column, Datum datum, WireChanged changed, uint64 size)
+static bool
+put_datum(Diff *diff, uint32 field, int column, Datum datum, uint64 size)
 {
-	EncodeMark mark = open_attribute(diff, column, NULL, STATE_SET, changed, size + 8);
-	EncodeMark value = encode_open(diff->out, ATTRIBUTE_VALUE, size + 4);
+	EncodeMark mark = encode_open(diff->out, field, size + 4);
 
 	value_begin(diff->writer);
 	if (!value_write(diff->writer, &diff->meta->columns[column].type, datum))
 	{
 		encode_cancel(diff->out, mark);
-		put_state(diff, column, NULL, STATE_OVERSIZED, changed, size);
-		return;
+		return false;
 	}
-	encode_close(diff->out, value);
 	encode_close(diff->out, mark);
+	return true;
 }
 
-static void
-put_item(Diff *diff, int column, const JsonItem *key, const JsonItem *item, WireChanged changed)
+static bool
+put_item(Diff *diff, uint32 field, const JsonItem *item)
 {
-	Slice name = slice_make(key->data, key->len);
-	EncodeMark mark = open_attribute(diff, column, &name, STATE_SET, changed, key->len + item->len);
-	EncodeMark value = encode_open(diff->out, ATTRIBUTE_VALUE, item->len);
+	EncodeMark mark = encode_open(diff->out, field, item->len);
 
 	value_begin(diff->writer);
 	if (!json_write(diff->writer, item, false))
 	{
 		encode_cancel(diff->out, mark);
-		put_state(diff, column, &name, STATE_OVERSIZED, changed, item->len);
-		return;
+		return false;
 	}
-	encode_close(diff->out, value);
+	encode_close(diff->out, mark);
+	return true;
+}
+
+static void
+put_oversized(Diff *diff, int column, const JsonItem *key, WireChanged changed, uint64 size)
+{
+	EncodeMark mark = open_attribute(diff, column, key, STATE_OVERSIZED, changed, 8);
+
+	encode_varint_field(diff->out, ATTRIBUTE_SIZE, size);
+	encode_close(diff->out, mark);
+}
+
+/* The old datum of a column, readable in place; false when it is not known or too large. */
+static bool
+old_datum(Diff *diff, int column, Datum *datum, uint64 *size)
+{
+	const RelColumn *c = &diff->meta->columns[column];
+
+	*datum = diff->meta->old_row.values[c->index];
+	return value_resolve(diff->writer, &c->type, datum, size) == FATE_READY;
+}
+
+static bool
+old_is_null(const Diff *diff, int column)
+{
+	return diff->meta->old_row.nulls[diff->meta->columns[column].index];
+}
+
+static bool
+is_object(const Diff *diff, int column, Datum datum)
+{
+	return diff->meta->columns[column].type.form == FORM_JSONB &&
+		   object_has_keys((const Jsonb *) DatumGetPointer(datum));
+}
+
+/* What a column held as a whole; the keys of an object are attributes of their own. */
+static void
+put_old_value(Diff *diff, int column, WireChanged changed)
+{
+	uint64 size;
+	Datum old;
+
+	if (!diff->style->old_values || changed != CHANGED_YES || diff->op == OP_INSERT)
+		return;
+	if (old_is_null(diff, column))
+		put_null(diff, ATTRIBUTE_OLD_VALUE);
+	else if (old_datum(diff, column, &old, &size) && !is_object(diff, column, old))
+		put_datum(diff, ATTRIBUTE_OLD_VALUE, column, old, size);
+}
+
+static void
+put_old_item(Diff *diff, const JsonItem *item, WireChanged changed)
+{
+	if (diff->style->old_values && changed == CHANGED_YES)
+		put_item(diff, ATTRIBUTE_OLD_VALUE, item);
+}
+
+/* ---- one column as a whole ----------------------------------------------------------------- */
+
+static inline bool
+leaves_out(const Diff *diff, WireChanged changed)
+{
+	return diff->style->delta && changed == CHANGED_NO;
+}
+
+static void
+put_set_null(Diff *diff, int column, WireChanged changed)
+{
+	EncodeMark mark;
+
+	if (leaves_out(diff, changed))
+		return;
+	mark = open_attribute(diff, column, NULL, STATE_SET, changed, 8);
+	put_null(diff, ATTRIBUTE_VALUE);
+	put_old_value(diff, column, changed);
 	encode_close(diff->out, mark);
 }
 
 static void
-put_removed(Diff *diff, int column, const JsonItem *key)
+put_set(Diff *diff, int column, Datum datum, WireChanged changed, uint64 size)
 {
-	Slice name = slice_make(key->data, key->len);
+	EncodeMark mark;
 
-	put_state(diff, column, &name, STATE_REMOVED, CHANGED_YES, 0);
+	if (leaves_out(diff, changed))
+		return;
+	mark = open_attribute(diff, column, NULL, STATE_SET, changed, size + 8);
+	if (!put_datum(diff, ATTRIBUTE_VALUE, column, datum, size))
+	{
+		encode_cancel(diff->out, mark);
+		put_oversized(diff, column, NULL, changed, size);
+		return;
+	}
+	put_old_value(diff, column, changed);
+	encode_close(diff->out, mark);
+}
+
+static void
+put_unchanged_toast(Diff *diff, int column)
+{
+	encode_close(diff->out, open_attribute(diff, column, NULL, STATE_UNCHANGED_TOAST, CHANGED_NO, 8));
 }
 
 /* ---- jsonb columns ----------------------------------------------------------------------- */
 
-static inline bool
-is_object_with_keys(const Jsonb *jsonb)
-{
-	return jsonb != NULL && JB_ROOT_IS_OBJECT(jsonb) && JB_ROOT_COUNT(jsonb) > 0;
-}
-
-/* The order keys are stored in: by length, then by bytes. */
-static inline int
-compare_keys(const JsonItem *a, const JsonItem *b)
-{
-	if (a->len != b->len)
-		return a->len < b->len ? -1 : 1;
-	return memcmp(a->data, b->data, a->len);
-}
-
-/* Nearly every update keeps the keys: two comparisons then replace one per key. */
-static bool
-same_keys(const Jsonb *a, const Jsonb *b)
-{
-	uint32 count = JB_ROOT_COUNT(a);
-	uint32 bytes;
-
-	if (count != JB_ROOT_COUNT(b) || memcmp(a->root.children, b->root.children, count * sizeof(JEntry)) != 0)
-		return false;
-	bytes = getJsonbOffset(&a->root, (int) count);
-	return memcmp(a->root.children + 2 * count, b->root.children + 2 * count, bytes) == 0;
-}
-
 static void
-put_object_same_keys(Diff *diff, int column, const Jsonb *new, const Jsonb *old)
+put_set_item(Diff *diff, int column, const ObjectWalk *walk, WireChanged changed)
 {
-	uint32 count = JB_ROOT_COUNT(new);
-	JsonWalk keys = json_walk(&new->root, 2 * count, 0);
-	JsonWalk values = json_walk(&new->root, 2 * count, count);
-	JsonWalk olds = json_walk(&old->root, 2 * count, count);
+	EncodeMark mark =
+		open_attribute(diff, column, &walk->key, STATE_SET, changed, walk->key.len + walk->value.len);
 
-	for (uint32 i = 0; i < count; i++)
+	if (!put_item(diff, ATTRIBUTE_VALUE, &walk->value))
 	{
-		JsonItem key = json_next(&keys);
-		JsonItem value = json_next(&values);
-		JsonItem before = json_next(&olds);
-
-		if (i % 1024 == 1023)
-			CHECK_FOR_INTERRUPTS();
-		put_item(diff, column, &key, &value, json_same(&value, &before) ? CHANGED_NO : CHANGED_YES);
-		if (diff->out->len > diff->writer->end_max)
-			return;
+		encode_cancel(diff->out, mark);
+		put_oversized(diff, column, &walk->key, changed, walk->value.len);
+		return;
 	}
+	if (walk->step == OBJECT_CHANGED)
+		put_old_item(diff, &walk->before, changed);
+	encode_close(diff->out, mark);
 }
-
-/* The keys of one side of the merge, one ahead. */
-typedef struct Side
-{
-	JsonWalk keys;
-	JsonWalk values;
-	uint32 left;
-	JsonItem key;
-	JsonItem value;
-} Side;
 
 static void
-side_next(Side *side)
+put_removed_item(Diff *diff, int column, const ObjectWalk *walk)
 {
-	side->key = json_next(&side->keys);
-	side->value = json_next(&side->values);
-	side->left--;
+	EncodeMark mark = open_attribute(diff, column, &walk->key, STATE_REMOVED, CHANGED_YES, 8);
+
+	put_old_item(diff, &walk->before, CHANGED_YES);
+	encode_close(diff->out, mark);
 }
 
-static Side
-side_of(const Jsonb *jsonb)
-{
-	uint32 count = is_object_with_keys(jsonb) ? JB_ROOT_COUNT(jsonb) : 0;
-	Side side = {.left = count};
-
-	if (count > 0)
-	{
-		side.keys = json_walk(&jsonb->root, 2 * count, 0);
-		side.values = json_walk(&jsonb->root, 2 * count, count);
-	}
-	return side;
-}
-
-/* Merge two key lists; old is NULL when there is no old object, default_changed then holds. */
+/* Key by key; old is NULL when there is no old object or it is not known, added then says which. */
 static void
-put_object_merged(Diff *diff, int column, const Jsonb *new, const Jsonb *old, WireChanged default_changed)
+put_object(Diff *diff, int column, const Jsonb *new, const Jsonb *old, WireChanged added)
 {
-	Side a = side_of(new);
-	Side b = side_of(old);
-	bool has_a = a.left > 0;
-	bool has_b = b.left > 0;
+	const WireChanged changed[] = {
+		[OBJECT_SAME] = CHANGED_NO, [OBJECT_CHANGED] = CHANGED_YES, [OBJECT_ADDED] = added};
+	ObjectWalk walk;
 
-	if (has_a)
-		side_next(&a);
-	if (has_b)
-		side_next(&b);
-	for (uint32 i = 0; (has_a || has_b) && diff->out->len <= diff->writer->end_max; i++)
+	object_begin(&walk, new, old, diff->style->delta);
+	while (object_next(&walk) && diff->out->len <= diff->writer->end_max)
 	{
-		int order = !has_a ? 1 : !has_b ? -1 : compare_keys(&a.key, &b.key);
-
-		if (i % 1024 == 1023)
-			CHECK_FOR_INTERRUPTS();
-		if (order < 0)
-			put_item(diff, column, &a.key, &a.value, default_changed);
-		else if (order > 0)
-			put_removed(diff, column, &b.key);
+		if (!wants_key(diff, column, &walk.key))
+			continue;
+		if (walk.step == OBJECT_REMOVED)
+			put_removed_item(diff, column, &walk);
 		else
-			put_item(diff, column, &a.key, &a.value,
-					 json_same(&a.value, &b.value) ? CHANGED_NO : CHANGED_YES);
-		if (order <= 0 && (has_a = a.left > 0))
-			side_next(&a);
-		if (order >= 0 && (has_b = b.left > 0))
-			side_next(&b);
+			put_set_item(diff, column, &walk, changed[walk.step]);
 	}
 }
 
@@ -248,76 +274,59 @@ compare_roots(const Jsonb *new, const Jsonb *old)
 	return memcmp(new, old, VARSIZE(new)) == 0 ? CHANGED_NO : CHANGED_YES;
 }
 
-/* Something that is not an object with keys: one attribute without key. */
-static void
-put_whole(Diff *diff, int column, Datum datum, WireChanged changed)
-{
-	const Jsonb *jsonb = (const Jsonb *) DatumGetPointer(datum);
-
-	put_datum(diff, column, datum, changed, VARSIZE(jsonb) - VARHDRSZ);
-}
-
-/*
- * A jsonb column that is set.  known: the old image is known, old being NULL for SQL null.
- */
+/* A jsonb column that is set.  known: the old image is known, old being NULL for SQL null. */
 static void
 put_jsonb(Diff *diff, int column, const Jsonb *new, bool known, const Jsonb *old)
 {
+	WireChanged added = known || diff->op == OP_INSERT ? CHANGED_YES : CHANGED_UNKNOWN;
+	uint64 size = VARSIZE(new) - VARHDRSZ;
 	int start = diff->out->len;
-	bool object = is_object_with_keys(new);
 
-	if (!object)
-		put_whole(diff, column, PointerGetDatum(new),
-				  known					  ? compare_roots(new, old)
-				  : diff->op == OP_INSERT ? CHANGED_YES
-										  : CHANGED_UNKNOWN);
-	if (object && known && is_object_with_keys(old) && same_keys(new, old))
-		put_object_same_keys(diff, column, new, old);
-	else
-		put_object_merged(diff, column, new, known ? old : NULL,
-						  known || diff->op == OP_INSERT ? CHANGED_YES : CHANGED_UNKNOWN);
+	if (!object_has_keys(new) && diff->meta->columns[column].choice == CHOICE_ALL)
+		put_set(diff, column, PointerGetDatum(new), known ? compare_roots(new, old) : added, size);
+	put_object(diff, column, new, old, added);
 	if (diff->out->len > diff->writer->end_max)
 	{
 		/* the change as a whole has a limit too: this column is what breaks it */
 		diff->out->len = start;
-		put_state(diff, column, NULL, STATE_OVERSIZED, CHANGED_UNKNOWN, VARSIZE(new) - VARHDRSZ);
+		put_oversized(diff, column, NULL, CHANGED_UNKNOWN, size);
 	}
+}
+
+static void
+put_jsonb_column(Diff *diff, int column, Datum new)
+{
+	const Jsonb *old = NULL;
+	bool known = diff->compare;
+	uint64 size;
+	Datum datum;
+
+	if (known && !old_is_null(diff, column))
+	{
+		known = old_datum(diff, column, &datum, &size);
+		old = known ? (const Jsonb *) DatumGetPointer(datum) : NULL;
+	}
+	put_jsonb(diff, column, (const Jsonb *) DatumGetPointer(new), known, old);
 }
 
 /* ---- columns ----------------------------------------------------------------------------- */
 
-/* The old datum of a column, readable in place; false when it is not known or too large. */
-static bool
-old_datum(Diff *diff, int column, Datum *datum)
-{
-	const RelColumn *c = &diff->meta->columns[column];
-	uint64 size;
-
-	*datum = diff->meta->old_row.values[c->index];
-	return value_resolve(diff->writer, &c->type, datum, &size) == FATE_READY;
-}
-
-static bool
-old_is_null(const Diff *diff, int column)
-{
-	return diff->meta->old_row.nulls[diff->meta->columns[column].index];
-}
-
 static void
 put_null_column(Diff *diff, int column)
 {
+	WireChanged changed = CHANGED_UNKNOWN;
+	uint64 size;
 	Datum old;
 
-	if (!diff->compare)
-		put_null(diff, column, diff->op == OP_INSERT ? CHANGED_YES : CHANGED_UNKNOWN);
-	else if (old_is_null(diff, column))
-		put_null(diff, column, CHANGED_NO);
-	else
-	{
-		put_null(diff, column, CHANGED_YES);
-		if (diff->meta->columns[column].type.form == FORM_JSONB && old_datum(diff, column, &old))
-			put_object_merged(diff, column, NULL, (const Jsonb *) DatumGetPointer(old), CHANGED_YES);
-	}
+	if (diff->compare)
+		changed = old_is_null(diff, column) ? CHANGED_NO : CHANGED_YES;
+	else if (diff->op == OP_INSERT)
+		changed = CHANGED_YES;
+	if (diff->meta->columns[column].choice == CHOICE_ALL)
+		put_set_null(diff, column, changed);
+	if (diff->compare && changed == CHANGED_YES && diff->meta->columns[column].type.form == FORM_JSONB &&
+		old_datum(diff, column, &old, &size))
+		put_object(diff, column, NULL, (const Jsonb *) DatumGetPointer(old), CHANGED_YES);
 }
 
 /* Sizes tell a change even where the values are not read. */
@@ -349,6 +358,7 @@ static WireChanged
 compare_resolved(Diff *diff, int column, Datum new)
 {
 	const RelColumn *c = &diff->meta->columns[column];
+	uint64 size;
 	Datum old;
 
 	if (!diff->compare)
@@ -359,24 +369,9 @@ compare_resolved(Diff *diff, int column, Datum new)
 		return CHANGED_NO;
 	if (c->type.typlen != -1)
 		return CHANGED_YES;
-	if (!old_datum(diff, column, &old))
+	if (!old_datum(diff, column, &old, &size))
 		return size_differs(old, new) ? CHANGED_YES : CHANGED_UNKNOWN;
 	return value_same(&c->type, new, old) ? CHANGED_NO : CHANGED_YES;
-}
-
-static void
-put_jsonb_column(Diff *diff, int column, Datum new)
-{
-	const Jsonb *old = NULL;
-	bool known = diff->compare;
-	Datum datum;
-
-	if (known && !old_is_null(diff, column))
-	{
-		known = old_datum(diff, column, &datum);
-		old = (const Jsonb *) DatumGetPointer(datum);
-	}
-	put_jsonb(diff, column, (const Jsonb *) DatumGetPointer(new), known, old);
 }
 
 static void
@@ -385,6 +380,7 @@ put_column(Diff *diff, int column)
 	const RelColumn *c = &diff->meta->columns[column];
 	Datum stored = diff->meta->new_row.values[c->index];
 	Datum datum = stored;
+	WireChanged changed;
 	ValueFate fate;
 	uint64 size;
 
@@ -393,26 +389,64 @@ put_column(Diff *diff, int column)
 		put_null_column(diff, column);
 		return;
 	}
+	/* equal before anything is fetched or decompressed: most columns of most updates */
+	if (diff->style->delta && diff->compare && !old_is_null(diff, column) && c->type.form != FORM_NONE &&
+		value_same(&c->type, stored, diff->meta->old_row.values[c->index]))
+		return;
 	fate = value_resolve(diff->writer, &c->type, &datum, &size);
 	if (fate == FATE_UNCHANGED_TOAST)
 	{
 		/* the old image of an untouched value holds it, if there is one */
-		if (!diff->compare || old_is_null(diff, column) || diff->meta->columns[column].type.form == FORM_NONE)
+		if (!diff->compare || old_is_null(diff, column) || c->type.form == FORM_NONE)
 		{
-			put_state(diff, column, NULL, STATE_UNCHANGED_TOAST, CHANGED_NO, 0);
+			put_unchanged_toast(diff, column);
 			return;
 		}
+		if (diff->style->delta)
+			return;
 		stored = datum = diff->meta->old_row.values[c->index];
 		fate = value_resolve(diff->writer, &c->type, &datum, &size);
 	}
 	if (fate == FATE_UNCHANGED_TOAST)
-		put_state(diff, column, NULL, STATE_UNCHANGED_TOAST, CHANGED_NO, 0);
+		put_unchanged_toast(diff, column);
 	else if (fate == FATE_OVERSIZED)
-		put_state(diff, column, NULL, STATE_OVERSIZED, compare_oversized(diff, column, stored), size);
+	{
+		changed = compare_oversized(diff, column, stored);
+		if (!leaves_out(diff, changed))
+			put_oversized(diff, column, NULL, changed, size);
+	}
 	else if (c->type.form == FORM_JSONB)
 		put_jsonb_column(diff, column, datum);
 	else
-		put_datum(diff, column, datum, compare_resolved(diff, column, datum), size);
+		put_set(diff, column, datum, compare_resolved(diff, column, datum), size);
+}
+
+/* What a deleted row held. */
+static void
+put_deleted_column(Diff *diff, int column)
+{
+	EncodeMark mark;
+	uint64 size;
+	Datum old;
+
+	if (!old_is_null(diff, column) && old_datum(diff, column, &old, &size) && is_object(diff, column, old))
+	{
+		put_object(diff, column, NULL, (const Jsonb *) DatumGetPointer(old), CHANGED_YES);
+		return;
+	}
+	if (diff->meta->columns[column].choice != CHOICE_ALL)
+		return;
+	mark = open_attribute(diff, column, NULL, STATE_REMOVED, CHANGED_YES, 8);
+	put_old_value(diff, column, CHANGED_YES);
+	encode_close(diff->out, mark);
+}
+
+static void
+put_columns(Diff *diff, void (*put)(Diff *diff, int column))
+{
+	for (int i = 0; i < diff->meta->ncolumns; i++)
+		if (!diff->meta->columns[i].key && diff->meta->columns[i].choice != CHOICE_NONE)
+			put(diff, i);
 }
 
 /* ---- keys -------------------------------------------------------------------------------- */
@@ -511,18 +545,28 @@ write_keys(Diff *diff)
 	writer->value_bytes_max = value_bytes_max;
 }
 
+/* An update whose old row is not logged says nothing of what changed, unless only some attributes are asked for. */
+static bool
+says_something(const Diff *diff)
+{
+	return diff->op != OP_UPDATE || diff->differs || (!diff->compare && diff->style->attributes == NULL);
+}
+
 bool
-change_write(ValueWriter *writer, RelMeta *meta, WireOp op, HeapTuple new_tuple, HeapTuple old_tuple)
+change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireOp op, HeapTuple new_tuple,
+			 HeapTuple old_tuple)
 {
 	Diff diff = {.writer = writer,
 				 .out = writer->out,
 				 .meta = meta,
+				 .style = style,
 				 .op = op,
-				 .has_new = new_tuple != NULL,
 				 .has_old = old_tuple != NULL};
+	bool old_whole = diff.has_old && meta->identity == IDENTITY_FULL;
+	int values_bytes_max = writer->value_bytes_max * (style->old_values ? 2 : 1);
 
-	diff.compare = op == OP_UPDATE && diff.has_old && meta->identity == IDENTITY_FULL;
-	if (diff.has_new)
+	diff.compare = op == OP_UPDATE && old_whole;
+	if (new_tuple != NULL)
 		heap_deform_tuple(new_tuple, meta->descriptor, meta->new_row.values, meta->new_row.nulls);
 	if (diff.has_old)
 		heap_deform_tuple(old_tuple, meta->descriptor, meta->old_row.values, meta->old_row.nulls);
@@ -531,12 +575,12 @@ change_write(ValueWriter *writer, RelMeta *meta, WireOp op, HeapTuple new_tuple,
 	encode_fixed64_field(diff.out, CHANGE_RELATION, meta->fingerprint);
 	encode_varint_field(diff.out, CHANGE_OP, op);
 	write_keys(&diff);
-	writer->end_max = diff.out->len + writer->value_bytes_max + OVERHEAD_BYTES;
+	writer->end_max = diff.out->len + values_bytes_max + OVERHEAD_BYTES;
 	if (op != OP_DELETE)
-		for (int i = 0; i < meta->ncolumns; i++)
-			if (!meta->columns[i].key)
-				put_column(&diff, i);
+		put_columns(&diff, put_column);
+	else if (style->old_values && old_whole)
+		put_columns(&diff, put_deleted_column);
 	if (writer->flags != 0)
 		encode_varint_field(diff.out, CHANGE_FLAGS, writer->flags);
-	return op != OP_UPDATE || diff.differs || !diff.compare;
+	return says_something(&diff);
 }

@@ -12,14 +12,24 @@
 
 #include "access/htup.h"
 
+#include "patterns.h"
 #include "relmeta.h"
 #include "value.h"
 
+/* What of a row is sent.  All zero: everything, without old values. */
+typedef struct ChangeStyle
+{
+	bool delta;		 /* what is known to be unchanged is left out */
+	bool old_values; /* beside what changed, as far as the log has them; and what a deleted row held */
+	const Patterns *attributes; /* names of columns, or column.key; NULL: all */
+} ChangeStyle;
+
 /*
  * Append the body of a Change.  Either tuple may be NULL.  Allocates in the current context, which
- * the caller resets.  False, with out to be rewound: the update provably changed nothing.
+ * the caller resets.  False, with out to be rewound: the update changed none of the chosen attributes,
+ * provably, and not the key.
  */
-extern bool change_write(ValueWriter *writer, RelMeta *meta, WireOp op, HeapTuple new_tuple,
-						 HeapTuple old_tuple);
+extern bool change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireOp op,
+						 HeapTuple new_tuple, HeapTuple old_tuple);
 
 #endif /* WALRANK_DIFF_H */

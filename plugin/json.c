@@ -149,10 +149,18 @@ static const Message truncate_message = {(const Field[]){
 	{0},
 }};
 
+static const Message message_message = {(const Field[]){
+	{MESSAGE_PREFIX, "prefix", TYPE_STRING},
+	{MESSAGE_CONTENT, "content", TYPE_BYTES},
+	{MESSAGE_SIZE, "size", TYPE_UINT64},
+	{0},
+}};
+
 static const Message entry_message = {(const Field[]){
 	{ENTRY_RELATION, "relation", TYPE_MESSAGE, .message = &relation_message},
 	{ENTRY_CHANGE, "change", TYPE_MESSAGE, .message = &change_message},
 	{ENTRY_TRUNCATE, "truncate", TYPE_MESSAGE, .message = &truncate_message},
+	{ENTRY_MESSAGE, "message", TYPE_MESSAGE, .message = &message_message},
 	{ENTRY_PUBLICATION_LOST, "publicationLost", TYPE_STRING},
 	{0},
 }};

@@ -26,7 +26,7 @@ struct OptionDef
 	OptionParser parse;
 	const char *initial; /* NULL: not set unless given */
 	bool may_lack_value; /* a bare name means on */
-	size_t offset;		 /* of an int or bool in PluginOptions */
+	size_t offset;		 /* of an int, bool or list of patterns in PluginOptions */
 	int min;
 	int max;
 };
@@ -70,8 +70,9 @@ parse_publications(const OptionDef *def, PluginOptions *options, const char *val
 static void
 parse_mode(const OptionDef *def, PluginOptions *options, const char *value)
 {
-	if (strcmp(value, "row") != 0)
-		invalid_value(def, value, "The only mode available is \"row\".");
+	if (strcmp(value, "row") != 0 && strcmp(value, "delta") != 0)
+		invalid_value(def, value, "It is either \"row\" or \"delta\".");
+	options->style.delta = strcmp(value, "delta") == 0;
 }
 
 static void
@@ -94,16 +95,23 @@ parse_origin(const OptionDef *def, PluginOptions *options, const char *value)
 }
 
 static void
-parse_unsupported(const OptionDef *def, PluginOptions *options, const char *value)
+parse_patterns(const OptionDef *def, PluginOptions *options, const char *value)
 {
-	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			errmsg("option \"%s\" is not supported by this version of walrank", def->name),
-			errhint("Leave it out."));
+	Patterns *patterns = patterns_parse(value);
+
+	if (patterns == NULL)
+		ereport(
+			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("invalid value for option \"%s\": \"%s\"", def->name, value),
+			errhint("It is a list of up to %d names separated by commas, in double quotes where need be, in "
+					"which * stands for any characters.",
+					PATTERNS_MAX));
+	*(const Patterns **) ((char *) options + def->offset) = patterns;
 }
 
 static const OptionDef defs[] = {
 	{"publication_names", parse_publications},
-	{"mode", parse_mode},
+	{"mode", parse_mode, "row"},
 	{"frame_bytes", parse_size, "64kB", false, offsetof(PluginOptions, frame_bytes), FRAME_BYTES_MIN,
 	 FRAME_BYTES_MAX},
 	{"max_value_bytes", parse_size, "16MB", false, offsetof(PluginOptions, max_value_bytes), VALUE_BYTES_MIN,
@@ -111,9 +119,9 @@ static const OptionDef defs[] = {
 	{"missing_ok", parse_switch, "off", true, offsetof(PluginOptions, missing_ok)},
 	{"format", parse_format, "protobuf"},
 	{"origin", parse_origin, "any"},
-	{"attributes", parse_unsupported},
-	{"old_values", parse_unsupported, NULL, true},
-	{"messages", parse_unsupported, NULL, true},
+	{"attributes", parse_patterns, NULL, false, offsetof(PluginOptions, style.attributes)},
+	{"old_values", parse_switch, "off", true, offsetof(PluginOptions, style.old_values)},
+	{"messages", parse_patterns, NULL, false, offsetof(PluginOptions, messages)},
 };
 
 static const OptionDef *
@@ -146,8 +154,7 @@ unknown_option(const char *name)
 
 	initStringInfo(&known);
 	for (size_t i = 0; i < lengthof(defs); i++)
-		if (defs[i].parse != parse_unsupported)
-			appendStringInfo(&known, "%s%s", known.len > 0 ? ", " : "", defs[i].name);
+		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", defs[i].name);
 	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unrecognized option \"%s\"", name),
 			near != NULL ? errhint("Perhaps you meant \"%s\".", near->name)
 						 : errhint("Known options are %s.", known.data));

@@ -11,6 +11,9 @@
 
 #include "nodes/pg_list.h"
 
+#include "diff.h"
+#include "patterns.h"
+
 #define VALUE_BYTES_MIN 256
 #define VALUE_BYTES_MAX (64 * 1024 * 1024) /* escaped in JSON six times that, below the server's 1 GB */
 #define VALUE_BYTES_DEFAULT (16 * 1024 * 1024)
@@ -29,6 +32,8 @@ typedef struct PluginOptions
 	bool missing_ok;
 	bool only_local; /* origin = none */
 	OutputFormat format;
+	ChangeStyle style;		  /* mode, old_values, attributes */
+	const Patterns *messages; /* prefixes of the logical messages to send; NULL: none */
 } PluginOptions;
 
 /* Fill options from the list of DefElem given by the client, in the current context. */

@@ -73,7 +73,7 @@ startup(LogicalDecodingContext *ctx, OutputPluginOptions *output, bool is_init)
 	{
 		plugin->publications = publications_open(plugin->options.publication_names);
 		publications_check(plugin->publications, plugin->options.missing_ok);
-		plugin->tables = relmeta_cache(plugin->context);
+		plugin->tables = relmeta_cache(plugin->context, plugin->options.style.attributes);
 		new_buffer(plugin);
 		if (am_walsender && !IsTransactionState())
 			value_settings_keep();
@@ -225,9 +225,9 @@ put_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, RelMeta *meta, Wi
 
 	begin_frames(plugin, txn);
 	announce(ctx, plugin, meta);
-	mark = frames_entry(&plugin->frames, ENTRY_CHANGE, 1000);
+	mark = frames_entry(&plugin->frames, ENTRY_CHANGE, plugin->options.style.delta ? 100 : 1000);
 	level = meta->reads_settings ? value_settings_pin() : 0;
-	written = change_write(&writer, meta, op, new_tuple, old_tuple);
+	written = change_write(&writer, meta, &plugin->options.style, op, new_tuple, old_tuple);
 	value_settings_unpin(level);
 	if (written)
 	{
@@ -321,6 +321,37 @@ truncate_tables(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelatio
 	MemoryContextReset(plugin->work);
 }
 
+/*
+ * A transactional message of a chosen prefix, in its place among the rows.  The others come outside the order of
+ * commits and again after a restart: no position can be given to them.
+ */
+static void
+message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
+		const char *prefix, Size size, const char *content)
+{
+	Plugin *plugin = ctx->output_plugin_private;
+	MemoryContext caller;
+	EntryMark mark;
+	Slice name;
+
+	if (!transactional || plugin->options.messages == NULL ||
+		!patterns_match(plugin->options.messages, slice_string(prefix)))
+		return;
+	caller = MemoryContextSwitchTo(plugin->work);
+	begin_frames(plugin, txn);
+	name = text_identifier(prefix);
+	mark = frames_entry(&plugin->frames, ENTRY_MESSAGE, name.len + size);
+	encode_bytes_field(plugin->bytes, MESSAGE_PREFIX, name.data, name.len);
+	if (size <= (Size) plugin->options.max_value_bytes)
+		encode_bytes_field(plugin->bytes, MESSAGE_CONTENT, content, size);
+	else
+		encode_varint_field(plugin->bytes, MESSAGE_SIZE, size);
+	frames_entry_end(&plugin->frames, mark);
+	send_due(ctx, plugin);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(plugin->work);
+}
+
 static void
 commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
 {
@@ -366,11 +397,11 @@ ignore_rollback_prepared(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLo
 {
 }
 
-/* Messages are not captured yet; the option that would name prefixes is refused. */
 static void
-ignore_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
-			   const char *prefix, Size size, const char *message)
+refuse_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
+			   const char *prefix, Size size, const char *content)
 {
+	elog(ERROR, "walrank: a message was streamed although streaming is off");
 }
 
 static void
@@ -406,7 +437,7 @@ _PG_output_plugin_init(OutputPluginCallbacks *callbacks)
 	callbacks->change_cb = change;
 	callbacks->truncate_cb = truncate_tables;
 	callbacks->commit_cb = commit;
-	callbacks->message_cb = ignore_message;
+	callbacks->message_cb = message;
 	callbacks->filter_by_origin_cb = filter_origin;
 	callbacks->shutdown_cb = shutdown_session;
 
@@ -422,6 +453,6 @@ _PG_output_plugin_init(OutputPluginCallbacks *callbacks)
 	callbacks->stream_prepare_cb = refuse_prepared;
 	callbacks->stream_commit_cb = refuse_commit;
 	callbacks->stream_change_cb = refuse_change;
-	callbacks->stream_message_cb = ignore_message;
+	callbacks->stream_message_cb = refuse_message;
 	callbacks->stream_truncate_cb = refuse_truncate;
 }

@@ -28,7 +28,7 @@ table_meta(Oid relid)
 
 	if (cache == NULL)
 		cache = relmeta_cache(
-			AllocSetContextCreate(CacheMemoryContext, "walrank record tables", ALLOCSET_DEFAULT_SIZES));
+			AllocSetContextCreate(CacheMemoryContext, "walrank record tables", ALLOCSET_DEFAULT_SIZES), NULL);
 	meta = relmeta_peek(cache, relid);
 	if (meta != NULL)
 		return meta;
@@ -63,6 +63,7 @@ encode_relation(Oid relid, StringInfo relation_out)
 void
 encode_record(HeapTupleHeader record, int value_bytes_max, StringInfo change_out, StringInfo relation_out)
 {
+	static const ChangeStyle style;
 	ValueWriter writer = {.out = change_out, .value_bytes_max = value_bytes_max, .may_fetch = true};
 	Oid relid = get_typ_typrelid(HeapTupleHeaderGetTypeId(record));
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(record), .t_data = record};
@@ -78,7 +79,7 @@ encode_record(HeapTupleHeader record, int value_bytes_max, StringInfo change_out
 	caller = MemoryContextSwitchTo(work);
 	meta = table_meta(relid);
 	level = meta->reads_settings ? value_settings_pin() : 0;
-	(void) change_write(&writer, meta, OP_INSERT, &tuple, NULL);
+	(void) change_write(&writer, meta, &style, OP_INSERT, &tuple, NULL);
 	value_settings_unpin(level);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);

@@ -25,6 +25,7 @@ struct RelCache
 {
 	HTAB *entries;
 	MemoryContext context;
+	const Patterns *attributes;
 	RelCache *next;
 	MemoryContextCallback reset;
 };
@@ -96,12 +97,13 @@ forget_cache(void *arg)
 }
 
 RelCache *
-relmeta_cache(MemoryContext context)
+relmeta_cache(MemoryContext context, const Patterns *attributes)
 {
 	RelCache *cache = MemoryContextAllocZero(context, sizeof(RelCache));
 	HASHCTL control = {.keysize = sizeof(Oid), .entrysize = sizeof(RelMeta), .hcxt = context};
 
 	cache->context = context;
+	cache->attributes = attributes;
 	cache->entries = hash_create("walrank tables", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	cache->reset.func = forget_cache;
 	cache->reset.arg = cache;
@@ -243,8 +245,20 @@ is_stored(Form_pg_attribute attribute)
 		   (attribute->attgenerated == '\0' || attribute->attgenerated == ATTRIBUTE_GENERATED_STORED);
 }
 
+static ColumnChoice
+choose(const Patterns *attributes, const char *name, ValueForm form)
+{
+	char prefix[NAMEDATALEN + 1];
+
+	if (attributes == NULL || patterns_match(attributes, slice_string(name)))
+		return CHOICE_ALL;
+	snprintf(prefix, sizeof(prefix), "%s.", name);
+	return form == FORM_JSONB && patterns_may_begin(attributes, slice_string(prefix)) ? CHOICE_KEYS
+																					  : CHOICE_NONE;
+}
+
 static void
-build_columns(RelMeta *meta, const Bitmapset *primary)
+build_columns(RelMeta *meta, const Bitmapset *primary, const Patterns *attributes)
 {
 	int natts = meta->descriptor->natts;
 
@@ -260,6 +274,7 @@ build_columns(RelMeta *meta, const Bitmapset *primary)
 		column->key = bms_is_member(attribute->attnum, primary);
 		meta->nkeys += column->key;
 		value_type(&column->type, attribute->atttypid);
+		column->choice = choose(attributes, NameStr(attribute->attname), column->type.form);
 		meta->reads_settings |= value_type_reads_settings(&column->type);
 		meta->ncolumns++;
 	}
@@ -272,7 +287,7 @@ make_row(int natts)
 }
 
 static void
-build(RelMeta *meta, Relation relation)
+build(RelMeta *meta, Relation relation, const Patterns *attributes)
 {
 	MemoryContext caller = MemoryContextSwitchTo(meta->context);
 	Bitmapset *primary = NULL;
@@ -281,7 +296,7 @@ build(RelMeta *meta, Relation relation)
 	find_keys(relation, &primary, &identity);
 	meta->descriptor = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 	meta->identity = identity_of(relation, primary, identity);
-	build_columns(meta, primary);
+	build_columns(meta, primary, attributes);
 	meta->new_row = make_row(meta->descriptor->natts);
 	meta->old_row = make_row(meta->descriptor->natts);
 	build_bytes(meta, relation);
@@ -323,7 +338,7 @@ relmeta_get(RelCache *cache, Relation relation)
 	clear(meta);
 	meta->context = AllocSetContextCreate(cache->context, "walrank table", ALLOCSET_SMALL_SIZES);
 	/* an invalidation that arrives while catalogs are read leaves the entry stale for next time */
-	build(meta, relation);
+	build(meta, relation, cache->attributes);
 	meta->built = true;
 	return meta;
 }

@@ -13,6 +13,7 @@
 #include "access/tupdesc.h"
 #include "utils/relcache.h"
 
+#include "patterns.h"
 #include "value.h"
 
 /* What the WAL holds of a row's old image. */
@@ -23,10 +24,19 @@ typedef enum RelIdentity
 	IDENTITY_FULL, /* all of it */
 } RelIdentity;
 
+/* What of a column is among the attributes that were asked for. */
+typedef enum ColumnChoice
+{
+	CHOICE_ALL,
+	CHOICE_KEYS, /* some keys of its objects */
+	CHOICE_NONE,
+} ColumnChoice;
+
 typedef struct RelColumn
 {
 	int index; /* into the tuple descriptor */
 	bool key;
+	ColumnChoice choice;
 	ValueType type;
 } RelColumn;
 
@@ -64,8 +74,8 @@ typedef struct RelMeta
 
 typedef struct RelCache RelCache;
 
-/* A cache that lives as long as context. */
-extern RelCache *relmeta_cache(MemoryContext context);
+/* A cache that lives as long as context, as attributes has to; NULL: all attributes are chosen. */
+extern RelCache *relmeta_cache(MemoryContext context, const Patterns *attributes);
 
 /* Borrowed until the next call.  The relation is open, its lock held or not needed. */
 extern RelMeta *relmeta_get(RelCache *cache, Relation relation);

@@ -78,6 +78,7 @@ enum
 
 	MESSAGE_PREFIX = 1,
 	MESSAGE_CONTENT = 2,
+	MESSAGE_SIZE = 3,
 };
 
 /* Wire types of protobuf. */

@@ -59,6 +59,11 @@ BEGIN
 							THEN 'value of ' || length(attribute ->> 'value') || ' characters'
 							ELSE attribute ->> 'value' END;
 					END IF;
+					IF attribute ? 'oldValue' THEN
+						line := line || ' was ' || CASE WHEN length(attribute ->> 'oldValue') > 300
+							THEN 'value of ' || length(attribute ->> 'oldValue') || ' characters'
+							ELSE attribute ->> 'oldValue' END;
+					END IF;
 					RETURN NEXT line;
 				END LOOP;
 			ELSIF entry ? 'truncate' THEN

@@ -161,13 +161,9 @@ SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, repeat
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'frame_bytes', '12 apples');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'frame_bytes', '10');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'max_value_bytes', '1GB');
-SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'mode', 'delta');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'format', 'xml');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'origin', 'here');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'missing_ok', 'maybe');
-SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'old_values', 'on');
-SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'messages', 'a');
-SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'attributes', 'a');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'mode', 'row', 'mode', 'row');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'publication_names', '');
 SELECT 1 FROM pg_logical_slot_peek_changes('walrank_regress', NULL, NULL, 'publication_names', 'a,"b');
