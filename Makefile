@@ -226,7 +226,7 @@ coverage: check-deps
 
 # ---- everything else -----------------------------------------------------------------------------
 
-.PHONY: demo install bench format layers lint clean
+.PHONY: demo install bench bench-decode format layers lint clean
 demo:
 	@scripts/deps build test
 	@$(MAKE) --no-print-directory -j$(shell nproc) all
@@ -242,6 +242,11 @@ install: all
 bench: all
 	@scripts/deps build test peers
 	@for b in bench/*/run; do echo "== $$b"; $$b || exit 1; done
+
+# The plugin beside the others on the same log: half an hour; QUICK=1 two minutes.
+bench-decode: all
+	@scripts/deps build test peers
+	@bench/decode/run
 
 format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
@@ -263,6 +268,7 @@ help:
 	@echo 'check-torture  the fault runs with their largest figures: hours'
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'
+	@echo 'bench-decode  the plugin beside pgoutput, wal2json, decoderbufs, test_decoding (half an hour; QUICK=1)'
 	@echo 'format      clang-format over the sources'
 	@echo 'mutants     break every rule on purpose and see the tests notice (some minutes)'
 	@echo 'coverage    lines and branches reached in journal, acknowledging, recovery, positions'

@@ -36,7 +36,7 @@ cluster_start() { # further configuration lines on stdin
 			echo "extension_destdir = '$STAGE'"
 		fi
 		if postgres --describe-config | grep -q '^output_plugin_libraries	'; then
-			echo "output_plugin_libraries = 'pgoutput, test_decoding, wal2json, decoderbufs, walrank'"
+			echo "output_plugin_libraries = 'pgoutput, test_decoding, wal2json, decoderbufs, walrank, walrank_limits'"
 		fi
 		cat
 	} >>"$WORK/data/postgresql.conf"
