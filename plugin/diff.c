@@ -70,9 +70,9 @@ open_attribute(Diff *diff, int column, const JsonItem *key, WireState state, Wir
 	if (key != NULL)
 		put_key(diff, slice_make(key->data, key->len));
 	if (state != STATE_SET)
-		encode_varint_field(diff->out, ATTRIBUTE_STATE, state);
+		encode_small_field(diff->out, ATTRIBUTE_STATE, state);
 	if (changed != CHANGED_UNKNOWN)
-		encode_varint_field(diff->out, ATTRIBUTE_CHANGED, changed);
+		encode_small_field(diff->out, ATTRIBUTE_CHANGED, changed);
 	if (changed != CHANGED_NO)
 		diff->differs = true;
 	return mark;
@@ -573,7 +573,7 @@ change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireO
 
 	writer->flags = 0;
 	encode_fixed64_field(diff.out, CHANGE_RELATION, meta->fingerprint);
-	encode_varint_field(diff.out, CHANGE_OP, op);
+	encode_small_field(diff.out, CHANGE_OP, op);
 	write_keys(&diff);
 	writer->end_max = diff.out->len + values_bytes_max + OVERHEAD_BYTES;
 	if (op != OP_DELETE)

@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include <endian.h>
+
 #include "access/htup.h"
 #include "lib/stringinfo.h"
 #include "port/pg_crc32c.h"
@@ -45,22 +47,37 @@ encode_varint_field(StringInfo out, uint32 number, uint64 v)
 	encode_varint(out, v);
 }
 
+/* The same for values below 128: enums, flags, small indexes. */
+static inline void
+encode_small_field(StringInfo out, uint32 number, uint32 v)
+{
+	Assert(v < 0x80);
+	encode_reserve(out, 2);
+	out->data[out->len] = (char) WIRE_TAG(number, WIRE_VARINT);
+	out->data[out->len + 1] = (char) v;
+	out->len += 2;
+}
+
 static inline void
 encode_fixed64_field(StringInfo out, uint32 number, uint64 v)
 {
+	uint64 little = htole64(v);
+
 	encode_reserve(out, 9);
-	out->data[out->len++] = (char) WIRE_TAG(number, WIRE_FIXED64);
-	for (int i = 0; i < 8; i++)
-		out->data[out->len++] = (char) (v >> (8 * i));
+	out->data[out->len] = (char) WIRE_TAG(number, WIRE_FIXED64);
+	memcpy(out->data + out->len + 1, &little, sizeof(little));
+	out->len += 9;
 }
 
 static inline void
 encode_fixed32_field(StringInfo out, uint32 number, uint32 v)
 {
+	uint32 little = htole32(v);
+
 	encode_reserve(out, 5);
-	out->data[out->len++] = (char) WIRE_TAG(number, WIRE_FIXED32);
-	for (int i = 0; i < 4; i++)
-		out->data[out->len++] = (char) (v >> (8 * i));
+	out->data[out->len] = (char) WIRE_TAG(number, WIRE_FIXED32);
+	memcpy(out->data + out->len + 1, &little, sizeof(little));
+	out->len += 5;
 }
 
 static inline void

@@ -1,10 +1,10 @@
 /*
  * object.c -- see object.h.
  *
- * Nearly every update keeps the keys of an object, and most keep the lengths of its values as well.
- * So there are three ways to walk, chosen once: when all offsets agree, the values are one run of
- * bytes each, of which the first difference is sought and its key found; when only the keys agree,
- * values are compared in step; otherwise both sides are merged.
+ * Nearly every update keeps the keys of an object, and the lengths of most of its values.  So there
+ * are three ways to walk, chosen once: when only differences are wanted and the keys agree, values
+ * that are described alike are compared as one run of bytes; when the keys agree, values are
+ * compared in step; otherwise both sides are merged.
  */
 #include "object.h"
 
@@ -12,6 +12,9 @@
 
 /* Keys between two looks at whether the query was cancelled. */
 #define INTERRUPT_KEYS 1024
+
+/* Bytes compared by one call. */
+#define COMPARED_BYTES 256
 
 static inline void
 side_next(ObjectSide *side)
@@ -32,48 +35,99 @@ found(ObjectWalk *walk, ObjectStep step, const ObjectSide *named)
 	walk->before = walk->old_side.value;
 }
 
-/* ---- the same offsets on both sides ------------------------------------------------------- */
+/* ---- runs of values that are described alike ------------------------------------------------ */
 
-/* The offset of the first byte from at on in which a and b differ; end if none does. */
-static uint32
-first_difference(const char *a, const char *b, uint32 at, uint32 end)
+/* The number of bytes from a and b on that agree, at most len: by the block, then by the word in which they differ. */
+static inline uint32
+same_bytes(const char *a, const char *b, uint32 len)
 {
+	uint32 at = 0;
 	uint64 x;
 	uint64 y;
 
-	for (; at + sizeof(x) <= end; at += sizeof(x))
+	while (at + COMPARED_BYTES <= len && memcmp(a + at, b + at, COMPARED_BYTES) == 0)
+		at += COMPARED_BYTES;
+	for (; at + sizeof(x) <= len; at += sizeof(x))
 	{
 		memcpy(&x, a + at, sizeof(x));
 		memcpy(&y, b + at, sizeof(y));
 		if (x != y)
 			break;
 	}
-	while (at < end && a[at] == b[at])
+	while (at < len && a[at] == b[at])
 		at++;
 	return at;
 }
 
+/*
+ * Where the values end that both sides describe alike, from the next one on.  An entry that has an offset
+ * says the length only if what is before it is as long.
+ */
+static inline uint32
+find_run(const ObjectSide *new, const ObjectSide *old)
+{
+	const JEntry *a = new->values.entry;
+	const JEntry *b = old->values.entry;
+	const JEntry *last = a + Min(new->left, INTERRUPT_KEYS);
+	bool shifted = new->values.offset != old->values.offset;
+	uint32 end = new->values.offset;
+
+	for (; a < last && *a == *b && !(shifted && JBE_HAS_OFF(*a)); a++, b++)
+		JBE_ADVANCE_OFFSET(end, *a);
+	return end;
+}
+
+/* Pass over the values that end at or before an offset of the new side. */
+static inline void
+pass_over(ObjectSide *new, ObjectSide *old, uint32 offset)
+{
+	const JEntry *first = new->values.entry;
+	const JEntry *last = first + new->left;
+	const JEntry *at = first;
+	uint32 start = new->values.offset;
+	uint32 end = start;
+
+	while (at < last)
+	{
+		JBE_ADVANCE_OFFSET(end, *at);
+		if (end > offset)
+			break;
+		start = end;
+		JBE_ADVANCE_OFFSET(new->keys.offset, *new->keys.entry);
+		new->keys.entry++;
+		at++;
+	}
+	new->left -= (uint32) (at - first);
+	old->values.entry += at - first;
+	old->values.offset += start - new->values.offset;
+	new->values.entry = at;
+	new->values.offset = start;
+}
+
 /* The old side's keys are not read: they are the new side's. */
 static bool
-next_by_bytes(ObjectWalk *walk)
+next_difference(ObjectWalk *walk)
 {
 	ObjectSide *new = &walk->new_side;
 	ObjectSide *old = &walk->old_side;
 
 	while (new->left > 0)
 	{
-		uint32 at =
-			first_difference(new->values.base, old->values.base, new->values.offset, walk->values_bytes);
+		uint32 start = new->values.offset;
 
-		if (at == walk->values_bytes)
+		CHECK_FOR_INTERRUPTS();
+		if (walk->run_end <= start)
+			walk->run_end = find_run(new, old);
+		if (walk->run_end > start)
+			pass_over(new, old,
+					  start + same_bytes(new->values.base + start, old->values.base + old->values.offset,
+										 walk->run_end - start));
+		if (new->left == 0)
 			break;
-		do
-			side_next(new);
-		while (new->values.offset <= at &&new->left > 0);
-		old->value = (JsonItem){new->value.type, old->values.base + (new->value.data - new->values.base),
-								new->value.len};
-		/* not so if it was the padding before a value that differed */
-		if (memcmp(new->value.data, old->value.data, new->value.len) == 0)
+		side_next(new);
+		old->value = json_next(&old->values);
+		/* they may be: the difference is padding before one of them, or how it is described */
+		if (json_same(&new->value, &old->value))
 			continue;
 		found(walk, OBJECT_CHANGED, new);
 		return true;
@@ -160,50 +214,48 @@ next_merged(ObjectWalk *walk)
 /* ---- which of them ------------------------------------------------------------------------- */
 
 static ObjectSide
-side_of(const Jsonb *jsonb)
+side_of(const Jsonb *jsonb, uint32 count, uint32 key_bytes)
 {
-	ObjectSide side = {0};
+	const JEntry *entries = jsonb->root.children;
+	const char *base = (const char *) (entries + 2 * count);
 
-	if (!object_has_keys(jsonb))
-		return side;
-	side.left = JB_ROOT_COUNT(jsonb);
-	side.keys = json_walk(&jsonb->root, 2 * side.left, 0);
-	side.values = json_walk(&jsonb->root, 2 * side.left, side.left);
-	return side;
+	return (ObjectSide){
+		.keys = {entries, base, 0}, .values = {entries + count, base, key_bytes}, .left = count};
 }
 
-static bool
-same_keys(const Jsonb *a, const Jsonb *b, uint32 key_bytes)
+static inline uint32
+key_count(const Jsonb *jsonb)
 {
-	uint32 count = JB_ROOT_COUNT(a);
-
-	return count == JB_ROOT_COUNT(b) &&
-		   memcmp(a->root.children, b->root.children, count * sizeof(JEntry)) == 0 &&
-		   memcmp(a->root.children + 2 * count, b->root.children + 2 * count, key_bytes) == 0;
+	return object_has_keys(jsonb) ? JB_ROOT_COUNT(jsonb) : 0;
 }
 
-static bool
-same_lengths(const Jsonb *a, const Jsonb *b)
+static inline uint32
+key_bytes_of(const Jsonb *jsonb, uint32 count)
 {
-	uint32 count = JB_ROOT_COUNT(a);
-
-	return VARSIZE(a) == VARSIZE(b) &&
-		   memcmp(a->root.children + count, b->root.children + count, count * sizeof(JEntry)) == 0;
+	return getJsonbOffset(&jsonb->root, (int) count);
 }
 
 void
 object_begin(ObjectWalk *walk, const Jsonb *new, const Jsonb *old, bool skip_same)
 {
-	walk->new_side = side_of(new);
-	walk->old_side = side_of(old);
+	uint32 new_count = key_count(new);
+	uint32 old_count = key_count(old);
+	uint32 new_bytes = new_count > 0 ? key_bytes_of(new, new_count) : 0;
+	uint32 old_bytes = new_bytes;
+	bool alike = new_count == old_count && (new_count == 0 || memcmp(new->root.children, old->root.children,
+																	 new_count * sizeof(JEntry)) == 0);
+
+	walk->new_side = walk->old_side = (ObjectSide){0};
 	walk->skip_same = skip_same;
-	walk->next = next_merged;
-	if (walk->new_side.left == 0 || walk->old_side.left == 0 ||
-		!same_keys(new, old, walk->new_side.values.offset))
-		return;
-	walk->next = next_in_step;
-	if (!skip_same || !same_lengths(new, old))
-		return;
-	walk->next = next_by_bytes;
-	walk->values_bytes = (uint32) ((const char *) new + VARSIZE(new) - walk->new_side.values.base);
+	walk->run_end = 0;
+	if (!alike && old_count > 0)
+		old_bytes = key_bytes_of(old, old_count);
+	if (new_count > 0)
+		walk->new_side = side_of(new, new_count, new_bytes);
+	if (old_count > 0)
+		walk->old_side = side_of(old, old_count, old_bytes);
+	if (alike && memcmp(walk->new_side.keys.base, walk->old_side.keys.base, new_bytes) == 0)
+		walk->next = skip_same ? next_difference : next_in_step;
+	else
+		walk->next = next_merged;
 }

@@ -43,7 +43,7 @@ typedef struct ObjectWalk
 	ObjectSide new_side;
 	ObjectSide old_side;
 	bool (*next)(struct ObjectWalk *walk);
-	uint32 values_bytes;
+	uint32 run_end; /* until this offset of the new side values are described alike */
 	bool skip_same;
 } ObjectWalk;
 

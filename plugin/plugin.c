@@ -33,6 +33,9 @@ extern void _PG_output_plugin_init(OutputPluginCallbacks *callbacks);
 /* A larger buffer is given back after the transaction that needed it. */
 #define KEPT_BUFFER_BYTES (1024 * 1024)
 
+/* In so much log there is not room for the records of 2^31 transactions. */
+#define XID_TRUSTED_BYTES (INT64CONST(1) << 31)
+
 /* From PostgreSQL's epoch to Unix's. */
 #define UNIX_EPOCH_US (INT64CONST(1000000) * SECS_PER_DAY * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE))
 
@@ -141,26 +144,39 @@ passed_over(LogicalDecodingContext *ctx, Plugin *plugin)
 	OutputPluginUpdateProgress(ctx, false);
 }
 
-/* The 64-bit number of a transaction that is not older than 2^31 transactions. */
+/*
+ * The 64-bit number of a transaction.  It is less than 2^31 transactions away from the one before, unless so much log
+ * lies between them that those may have passed unseen: then the server is asked, which takes a lock that every
+ * backend needs.
+ */
 static uint64
-widen_xid(TransactionId xid)
+widen_xid(Plugin *plugin, TransactionId xid, XLogRecPtr end_lsn)
 {
-	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	if (plugin->xid == 0 || end_lsn - plugin->xid_lsn > XID_TRUSTED_BYTES)
+	{
+		uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
-	return next - (uint32) ((uint32) next - xid);
+		plugin->xid = next - (uint32) ((uint32) next - xid);
+	}
+	else
+		plugin->xid += (uint64) (int64) (int32) (xid - (uint32) plugin->xid);
+	plugin->xid_lsn = end_lsn;
+	return plugin->xid;
 }
 
 /* The transaction's first entry is about to be written. */
 static void
 begin_frames(Plugin *plugin, ReorderBufferTXN *txn)
 {
-	WireHead head = {.commit_lsn = txn->final_lsn,
-					 .end_lsn = txn->end_lsn,
-					 .commit_time_us = compat_commit_time(txn) + UNIX_EPOCH_US,
-					 .xid = widen_xid(txn->xid)};
+	WireHead head;
 
-	if (!plugin->frames.open)
-		frames_begin(&plugin->frames, plugin->bytes, &head);
+	if (plugin->frames.open)
+		return;
+	head = (WireHead){.commit_lsn = txn->final_lsn,
+					  .end_lsn = txn->end_lsn,
+					  .commit_time_us = compat_commit_time(txn) + UNIX_EPOCH_US,
+					  .xid = widen_xid(plugin, txn->xid, txn->end_lsn)};
+	frames_begin(&plugin->frames, plugin->bytes, &head);
 }
 
 /* ---- entries ----------------------------------------------------------------------------- */

@@ -23,6 +23,8 @@ typedef struct Plugin
 	MemoryContext work;
 	StringInfo bytes; /* the frame being written */
 	Frames frames;
+	uint64 xid; /* of the transaction sent last, which ended at */
+	XLogRecPtr xid_lsn;
 	uint32 skipped; /* changes since the last sign of life */
 } Plugin;
 

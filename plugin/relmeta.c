@@ -26,6 +26,7 @@ struct RelCache
 	HTAB *entries;
 	MemoryContext context;
 	const Patterns *attributes;
+	RelMeta *last; /* asked for last: most changes are of the same table as the one before */
 	RelCache *next;
 	MemoryContextCallback reset;
 };
@@ -328,9 +329,12 @@ RelMeta *
 relmeta_get(RelCache *cache, Relation relation)
 {
 	Oid relid = RelationGetRelid(relation);
+	RelMeta *meta = cache->last;
 	bool found;
-	RelMeta *meta = hash_search(cache->entries, &relid, HASH_ENTER, &found);
 
+	if (likely(meta != NULL && meta->relid == relid && meta->built && !meta->stale))
+		return meta;
+	meta = cache->last = hash_search(cache->entries, &relid, HASH_ENTER, &found);
 	if (!found)
 		*meta = (RelMeta){.relid = relid};
 	if (likely(meta->built && !meta->stale))
@@ -351,6 +355,7 @@ relmeta_trim(RelCache *cache)
 
 	if (hash_get_num_entries(cache->entries) <= TRIM_ENTRIES)
 		return;
+	cache->last = NULL;
 	hash_seq_init(&scan, cache->entries);
 	while ((meta = hash_seq_search(&scan)) != NULL)
 		if (meta->stale)
