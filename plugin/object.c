@@ -60,47 +60,49 @@ same_bytes(const char *a, const char *b, uint32 len)
 }
 
 /*
- * Where the values end that both sides describe alike, from the next one on.  An entry that has an offset
- * says the length only if what is before it is as long.
+ * The values that both sides describe alike, from the next one on: how many, and where they end.  An entry that
+ * has an offset says the length only if what is before it is as long.
  */
-static inline uint32
-find_run(const ObjectSide *new, const ObjectSide *old)
+static inline void
+find_run(ObjectWalk *walk)
 {
-	const JEntry *a = new->values.entry;
-	const JEntry *b = old->values.entry;
-	const JEntry *last = a + Min(new->left, INTERRUPT_KEYS);
-	bool shifted = new->values.offset != old->values.offset;
-	uint32 end = new->values.offset;
+	const JEntry *first = walk->new_side.values.entry;
+	const JEntry *last = first + Min(walk->new_side.left, INTERRUPT_KEYS);
+	const JEntry *a = first;
+	const JEntry *b = walk->old_side.values.entry;
+	uint32 end = walk->new_side.values.offset;
+	bool shifted = end != walk->old_side.values.offset;
 
 	for (; a < last && *a == *b && !(shifted && JBE_HAS_OFF(*a)); a++, b++)
 		JBE_ADVANCE_OFFSET(end, *a);
-	return end;
+	walk->run_left = (uint32) (a - first);
+	walk->run_end = end;
 }
 
-/* Pass over the values that end at or before an offset of the new side. */
+/* Pass over the values of the run that end at or before an offset of the new side. */
 static inline void
-pass_over(ObjectSide *new, ObjectSide *old, uint32 offset)
+pass_over(ObjectWalk *walk, uint32 offset)
 {
-	const JEntry *first = new->values.entry;
-	const JEntry *last = first + new->left;
-	const JEntry *at = first;
+	ObjectSide *new = &walk->new_side;
+	ObjectSide *old = &walk->old_side;
+	uint32 passed = 0;
 	uint32 start = new->values.offset;
 	uint32 end = start;
 
-	while (at < last)
+	for (; passed < walk->run_left; passed++)
 	{
-		JBE_ADVANCE_OFFSET(end, *at);
+		JBE_ADVANCE_OFFSET(end, new->values.entry[passed]);
 		if (end > offset)
 			break;
 		start = end;
-		JBE_ADVANCE_OFFSET(new->keys.offset, *new->keys.entry);
-		new->keys.entry++;
-		at++;
+		JBE_ADVANCE_OFFSET(new->keys.offset, new->keys.entry[passed]);
 	}
-	new->left -= (uint32) (at - first);
-	old->values.entry += at - first;
+	new->keys.entry += passed;
+	new->values.entry += passed;
+	new->left -= passed;
+	walk->run_left -= passed;
+	old->values.entry += passed;
 	old->values.offset += start - new->values.offset;
-	new->values.entry = at;
 	new->values.offset = start;
 }
 
@@ -116,16 +118,16 @@ next_difference(ObjectWalk *walk)
 		uint32 start = new->values.offset;
 
 		CHECK_FOR_INTERRUPTS();
-		if (walk->run_end <= start)
-			walk->run_end = find_run(new, old);
-		if (walk->run_end > start)
-			pass_over(new, old,
-					  start + same_bytes(new->values.base + start, old->values.base + old->values.offset,
-										 walk->run_end - start));
+		if (walk->run_left == 0)
+			find_run(walk);
+		if (walk->run_left > 0)
+			pass_over(walk, start + same_bytes(new->values.base + start,
+											   old->values.base + old->values.offset, walk->run_end - start));
 		if (new->left == 0)
 			break;
 		side_next(new);
 		old->value = json_next(&old->values);
+		walk->run_left -= walk->run_left > 0;
 		/* they may be: the difference is padding before one of them, or how it is described */
 		if (json_same(&new->value, &old->value))
 			continue;
@@ -247,7 +249,7 @@ object_begin(ObjectWalk *walk, const Jsonb *new, const Jsonb *old, bool skip_sam
 
 	walk->new_side = walk->old_side = (ObjectSide){0};
 	walk->skip_same = skip_same;
-	walk->run_end = 0;
+	walk->run_left = 0;
 	if (!alike && old_count > 0)
 		old_bytes = key_bytes_of(old, old_count);
 	if (new_count > 0)
