@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "miscadmin.h"
 
+#include "fixed.h"
 #include "jsonb.h"
 #include "object.h"
 #include "text.h"
@@ -182,19 +183,6 @@ leaves_out(const Diff *diff, WireChanged changed)
 }
 
 static void
-put_set_null(Diff *diff, int column, WireChanged changed)
-{
-	EncodeMark mark;
-
-	if (leaves_out(diff, changed))
-		return;
-	mark = open_attribute(diff, column, NULL, STATE_SET, changed, 8);
-	put_null(diff, ATTRIBUTE_VALUE);
-	put_old_value(diff, column, changed);
-	encode_close(diff->out, mark);
-}
-
-static void
 put_set(Diff *diff, int column, Datum datum, WireChanged changed, uint64 size)
 {
 	EncodeMark mark;
@@ -216,6 +204,78 @@ static void
 put_unchanged_toast(Diff *diff, int column)
 {
 	encode_close(diff->out, open_attribute(diff, column, NULL, STATE_UNCHANGED_TOAST, CHANGED_NO, 8));
+}
+
+/* ---- columns of a fixed size, and nulls ----------------------------------------------------- */
+
+/* Tag and length of the attribute, column, changed, tag and length of the value. */
+#define SHORT_BYTES_MAX (2 + 4 + 2 + 2 + FIXED_BYTES_MAX)
+
+/* The attribute as a whole, all its lengths being below 128. */
+static void
+put_short(Diff *diff, int column, WireChanged changed, bool null, Datum datum)
+{
+	uint8 *start;
+	uint8 *value;
+	uint8 *at;
+
+	encode_reserve(diff->out, SHORT_BYTES_MAX);
+	start = at = (uint8 *) diff->out->data + diff->out->len;
+	*at = WIRE_TAG(CHANGE_ATTRIBUTES, WIRE_BYTES);
+	at += 2;
+	if (column != 0)
+	{
+		*at++ = WIRE_TAG(ATTRIBUTE_COLUMN, WIRE_VARINT);
+		at = wire_put_varint(at, (uint64) column);
+	}
+	if (changed != CHANGED_UNKNOWN)
+	{
+		*at++ = WIRE_TAG(ATTRIBUTE_CHANGED, WIRE_VARINT);
+		*at++ = (uint8) changed;
+	}
+	*at++ = WIRE_TAG(ATTRIBUTE_VALUE, WIRE_BYTES);
+	value = at++;
+	if (null)
+	{
+		*at++ = WIRE_TAG(VALUE_NULL, WIRE_VARINT);
+		*at++ = 1;
+	}
+	else
+		at = fixed_put(at, diff->meta->columns[column].type.form, datum);
+	*value = (uint8) (at - value - 1);
+	start[1] = (uint8) (at - start - 2);
+	diff->out->len += (int) (at - start);
+	diff->differs |= changed != CHANGED_NO;
+}
+
+static void
+put_set_null(Diff *diff, int column, WireChanged changed)
+{
+	EncodeMark mark;
+
+	if (leaves_out(diff, changed))
+		return;
+	if (!diff->style->old_values)
+	{
+		put_short(diff, column, changed, true, 0);
+		return;
+	}
+	mark = open_attribute(diff, column, NULL, STATE_SET, changed, 8);
+	put_null(diff, ATTRIBUTE_VALUE);
+	put_old_value(diff, column, changed);
+	encode_close(diff->out, mark);
+}
+
+static WireChanged
+compare_fixed(const Diff *diff, int column, Datum new)
+{
+	const RelColumn *c = &diff->meta->columns[column];
+
+	if (!diff->compare)
+		return diff->op == OP_INSERT ? CHANGED_YES : CHANGED_UNKNOWN;
+	if (old_is_null(diff, column))
+		return CHANGED_YES;
+	return value_same(&c->type, new, diff->meta->old_row.values[c->index]) ? CHANGED_NO : CHANGED_YES;
 }
 
 /* ---- jsonb columns ----------------------------------------------------------------------- */
@@ -387,6 +447,13 @@ put_column(Diff *diff, int column)
 	if (diff->meta->new_row.nulls[c->index])
 	{
 		put_null_column(diff, column);
+		return;
+	}
+	if (fixed_form(c->type.form) && !diff->style->old_values)
+	{
+		changed = compare_fixed(diff, column, datum);
+		if (!leaves_out(diff, changed))
+			put_short(diff, column, changed, false, datum);
 		return;
 	}
 	/* equal before anything is fetched or decompressed: most columns of most updates */

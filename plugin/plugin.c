@@ -241,12 +241,13 @@ put_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, RelMeta *meta, Wi
 
 	begin_frames(plugin, txn);
 	announce(ctx, plugin, meta);
-	mark = frames_entry(&plugin->frames, ENTRY_CHANGE, plugin->options.style.delta ? 100 : 1000);
+	mark = frames_entry(&plugin->frames, ENTRY_CHANGE, (size_t) meta->change_bytes);
 	level = meta->reads_settings ? value_settings_pin() : 0;
 	written = change_write(&writer, meta, &plugin->options.style, op, new_tuple, old_tuple);
 	value_settings_unpin(level);
 	if (written)
 	{
+		meta->change_bytes = plugin->bytes->len - mark.message.body;
 		frames_entry_end(&plugin->frames, mark);
 		plugin->frames.changes++;
 		send_due(ctx, plugin);

@@ -65,6 +65,8 @@ typedef struct RelMeta
 	int nbytes;
 	uint64 fingerprint;
 
+	int change_bytes; /* of the last change of the table: the next one is likely to be as long */
+
 	/* state of the connection, kept across rebuilds */
 	bool announced;
 	uint64 announced_fingerprint;
