@@ -117,7 +117,8 @@ sink_fill(void *context, const char *const *arguments, Buffer *answer, Error *er
 	const char *name = arguments[0];
 	SinkView view;
 
-	if (!find_sink(parts->sinks, name, &view, err) || !sink_fill_append(parts->state->journal, name, err))
+	if (!find_sink(parts->sinks, name, &view, err) ||
+		!sink_fill_append(parts->state->journal, parts->state->feed, name, err))
 		return false;
 	if ((view.status.state == SINK_STOPPED || view.status.state == SINK_GIVEN_UP) &&
 		!sinkset_resume(parts->sinks, name, err) && err->class != ERR_CONFIG)

@@ -258,10 +258,14 @@ feed_log(Feed *feed)
 void
 feed_set_durable(Feed *feed, uint64_t seq)
 {
-	if (atomic_load(&feed->durable) >= seq)
-		return;
-	atomic_store(&feed->durable, seq);
-	happened(feed);
+	uint64_t known = atomic_load(&feed->durable);
+
+	while (known < seq)
+		if (atomic_compare_exchange_weak(&feed->durable, &known, seq))
+		{
+			happened(feed);
+			return;
+		}
 }
 
 uint64_t

@@ -42,7 +42,7 @@ extern uint64_t feed_first_seq(Feed *feed);
 extern bool feed_trim(Feed *feed, uint64_t below_seq, Error *err);
 extern uint64_t feed_bytes(Feed *feed);
 extern SegLog *feed_log(Feed *feed); /* for its segments and its quota */
-/* R5: set by the daemon whenever the journal's durable mark moves; wakes readers. */
+/* R5: set by the daemon whenever the journal's durable mark moves; wakes readers. Never goes back; any thread. */
 extern void feed_set_durable(Feed *feed, uint64_t seq);
 extern uint64_t feed_durable(Feed *feed);
 extern void feed_wake(Feed *feed);

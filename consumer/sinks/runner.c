@@ -164,7 +164,42 @@ look_for_fill(SinkRunner *runner, SinkOffer *offer, Error *err)
 	return event != FEED_ERROR;
 }
 
-/* K6: a lower checkpoint than remembered is legal, so nothing remembered is compared. */
+/*
+ * Until all that is durable now is in the feed, or the feed is full: then the scorer itself may be waiting for this
+ * sink.  False when the thread has to end first.
+ */
+static bool
+await_scorer(SinkRunner *runner, Error *err)
+{
+	const uint64_t seq = feed_durable(runner->feed);
+	FeedReader *reader;
+	RecordReader record;
+	FeedEvent event;
+	bool ending = false;
+
+	if (seq == 0)
+		return true;
+	if (!feed_reader_open(runner->feed, seq, &reader, err))
+		return false;
+	while ((event = feed_reader_next(reader, &record, err)) == FEED_NOTHING &&
+		   !seglog_full(feed_log(runner->feed)))
+	{
+		ending = is_stopping(runner) || is_draining(runner);
+		if (ending)
+			break;
+		feed_reader_wait(reader, WAIT_US_MAX);
+	}
+	feed_reader_close(reader);
+	if (ending)
+		return error_set(err, ERR_RETRY, "the scorer has not reached unit %llu yet",
+						 (unsigned long long) seq);
+	return event != FEED_ERROR;
+}
+
+/*
+ * K6: a lower checkpoint than remembered is legal, so nothing remembered is compared.  K1: a new sink begins at its
+ * fill, if there is one, and that may be durable before the scorer has come to it.
+ */
 static bool
 judge(SinkRunner *runner, SinkStand *stand, Error *err)
 {
@@ -179,6 +214,8 @@ judge(SinkRunner *runner, SinkStand *stand, Error *err)
 	choice = position_judge(runner->config.name, &runner->history, stand, &offer, &runner->position, err);
 	if (choice == POSITION_GO_ON)
 		return true;
+	if (choice == POSITION_BEGIN && !await_scorer(runner, err))
+		return false;
 	/* only now, as a whole segment may have to be read for it */
 	if (!look_for_fill(runner, &offer, err))
 		return false;

@@ -30,7 +30,7 @@ sink_read(const SinkConfig *config, const SinkHistory *history, const char *stat
 }
 
 bool
-sink_fill_append(Journal *journal, const char *name, Error *err)
+sink_fill_append(Journal *journal, Feed *feed, const char *name, Error *err)
 {
 	Unit unit = {.kind = UNIT_RESCORE};
 	Buffer detail = {0};
@@ -39,5 +39,8 @@ sink_fill_append(Journal *journal, const char *name, Error *err)
 	buffer_printf(&detail, "fill sink=%s", name);
 	ok = journal_append(journal, &unit, PART_DETAIL, buffer_slice(&detail), true, err);
 	buffer_free(&detail);
+	/* whoever opens the sink now must not miss it, and the sync thread may not have told the feed yet */
+	if (ok)
+		feed_set_durable(feed, unit.seq);
 	return ok || error_wrap(err, "fill of sink \"%s\"", name);
 }

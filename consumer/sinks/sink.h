@@ -134,9 +134,9 @@ typedef struct SinkSource
 /* The checkpoint as it is, without fencing the writer. ERR_REFUSE when it is a foreign stream's. */
 extern bool sink_read(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
 					  SinkPosition *position, bool *found, Error *err);
-/* R13: asks the scorer to repeat for this sink what was last emitted; durable when it returns. The sink may run, be
- * refused, or be added later: its runner begins anew at this unit. Any thread of the daemon, or a tool that has the journal open. */
-extern bool sink_fill_append(Journal *journal, const char *name, Error *err);
+/* R13: asks the scorer to repeat for this sink what was last emitted; durable when it returns, and the feed knows that. The
+ * sink may run, be refused, or be started after this: its runner begins anew at this unit. Any thread of the daemon. */
+extern bool sink_fill_append(Journal *journal, Feed *feed, const char *name, Error *err);
 
 typedef enum
 {

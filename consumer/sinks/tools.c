@@ -196,7 +196,7 @@ sink_add(const SinkConfig *config, const SinkHistory *history, const char *state
 		if (!sink_read(config, history, state_dir, &position, &found, err))
 			return false;
 		if (!found)
-			return sink_fill_append(journal, config->name, err);
+			return sink_fill_append(journal, source.feed, config->name, err);
 		error_set(err, ERR_CONFIG, "sink \"%s\" has a checkpoint already, at unit %llu", config->name,
 				  (ull) position.seq);
 		return error_hint(err, "\"walrank sink fill %s\" fills it anew.", config->name);

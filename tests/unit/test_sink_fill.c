@@ -594,6 +594,64 @@ a_new_sink_waits_for_its_fill_when_the_feed_has_lost_its_beginning(void **state)
 }
 
 static void
+still_starting(void)
+{
+	usleep(50000);
+	sink_runner_status(runner, &status);
+	assert_int_equal(status.state, SINK_STARTING);
+	assert_false(exists(".ckpt"));
+}
+
+/* What sink_add(.., current) leaves: the fill is durable, but no record of it is in the feed yet. */
+static void
+a_new_sink_begins_at_a_fill_that_the_scorer_has_not_come_to(void **state)
+{
+	unit_of(2);
+	feed_set_durable(f.feed, 2);
+	start();
+	still_starting();
+	chunk("lines", 0, 0, false);
+	unit_of(1);
+	chunk("lines", 2, 2, true);
+	must_reach(4);
+	assert_string_equal(said("file"), "out.ndjson");
+	assert_int_equal(status.position.applied, 3);
+	expect_shown("3.1.1 4.1.1 4.2.1 ");
+}
+
+static void
+a_sink_that_waits_for_the_scorer_ends_when_it_is_told_to(void **state)
+{
+	unit_of(1);
+	feed_set_durable(f.feed, 2);
+	start();
+	still_starting();
+	sink_runner_drain(runner, 20000000);
+	end();
+	start();
+	still_starting();
+	end();
+}
+
+/* The scorer waits for the slowest sink, then: this one has to take what there is. */
+static void
+a_new_sink_does_not_wait_for_the_scorer_of_a_full_feed(void **state)
+{
+	unit_of(2);
+	feed_set_durable(f.feed, 2);
+	start();
+	still_starting();
+	seglog_set_quota(feed_log(f.feed), 1);
+	begin(UNIT_TXN);
+	f.header.last = true;
+	record_finish(&f.record, 0, &f.header);
+	assert_false(feed_append(f.feed, &f.header, buffer_slice(&f.record), &fixture_error));
+	assert_int_equal(fixture_error.class, ERR_SPACE);
+	must_reach(1);
+	expect_shown("1.1.1 1.2.1 ");
+}
+
+static void
 a_file_that_was_emptied_is_refused_and_filled_anew(void **state)
 {
 	unit_of(2);
@@ -1089,6 +1147,9 @@ main(void)
 		T(a_sink_given_up_is_refused_and_cured_by_a_fill_while_the_daemon_runs),
 		T(a_sink_that_is_given_up_while_it_streams_says_so),
 		T(a_new_sink_waits_for_its_fill_when_the_feed_has_lost_its_beginning),
+		T(a_new_sink_begins_at_a_fill_that_the_scorer_has_not_come_to),
+		T(a_sink_that_waits_for_the_scorer_ends_when_it_is_told_to),
+		T(a_new_sink_does_not_wait_for_the_scorer_of_a_full_feed),
 		T(a_file_that_was_emptied_is_refused_and_filled_anew),
 		T(somebody_elses_file_stays_where_it_is),
 		T(totals_that_do_not_meet_are_cured_by_a_fill_alone),
