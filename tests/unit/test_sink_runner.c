@@ -183,7 +183,7 @@ static void
 a_batch_waits_for_its_interval_and_no_longer(void **state)
 {
 	unit_of(1);
-	start(&sink_file, 300, 10000);
+	start(&sink_file, 2000, 10000);
 	usleep(100000);
 	unit_of(1);
 	sink_runner_status(runner, &status);

@@ -203,15 +203,11 @@ all_exact('resumed', 'oldest');
 	says('replay into what is there', 2, qr/it has a checkpoint already/, 'replay', '--sink', 'file', '--from', 1, '--into', "$d->{dir}/copy.ndjson");
 }
 
-# A sink has reached the end of the feed and its fill is over.
+# A fill of the sink is over. It began before what the sinks were last seen to have caught up with, so the phase is its.
 sub filled
 {
 	my ($name, $what) = @_;
-	poll("$what to end", sub {
-		my $text = `psql -X -At -h @{[ $search->host ]} -p @{[ $search->port ]} -d postgres -c "SELECT phase FROM walrank_out.checkpoint WHERE sink_id = '$name'"`;
-		my $sink = sink($name);
-		$sink->{type} eq 'postgres' ? $text eq "0\n" && $sink->{state} eq 'streaming' : slurp("$d->{dir}/$name.ndjson.ckpt") =~ /^phase=whole$/m;
-	}, 30);
+	poll("$what to end", sub { my $sink = sink($name); return $sink->{state} eq 'streaming' && $sink->{phase} eq 'whole' });
 	return;
 }
 
@@ -221,8 +217,8 @@ sub filled
 	write_begin(150);
 	says('fill --dry-run', 0, qr/would be given everything/, '--dry-run', 'sink', 'fill', 'table');
 	says('fill of a table with rows, while writers write', 0, qr/sink "table" is filled/, 'sink', 'fill', 'table');
-	filled('table', 'the fill of the table');
 	write_end();
+	filled('table', 'the fill of the table');
 	is(there($shown), sql($expected), 'the table is exact');
 	is(there('SELECT count(*) FROM best'), there('SELECT count(*) FROM walrank_out.score_item WHERE score > 0'), 'its view looks at the new rows');
 	is(there(q{SELECT has_table_privilege('reader', 'walrank_out.score_item', 'SELECT')}), 't', 'its grants are kept');
@@ -240,8 +236,8 @@ sub filled
 	like(sink('table')->{note}, qr/score_item is gone.*walrank sink fill table/, 'a sink whose table is gone is refused and says how to go on');
 	says('fill of an emptied sink, while writers write', 0, qr/is filled/, 'sink', 'fill', 'table');
 	poll('the sink to go on', sub { sink('table')->{state} eq 'streaming' });
-	filled('table', 'the fill of the emptied table');
 	write_end();
+	filled('table', 'the fill of the emptied table');
 	all_exact('filled again', 'oldest');
 }
 {
@@ -251,8 +247,8 @@ sub filled
 	$d->kill9;
 	$d->start;
 	$d->ready;
-	filled($_, "the fill of $_ that was interrupted") for qw(table told);
 	write_end();
+	filled($_, "the fill of $_ that was interrupted") for qw(table told);
 	all_exact('filled across a kill', 'oldest');
 	says("verify of $_ after it", 0, qr/ 0 different/, 'sink', 'verify', $_) for qw(table told);
 	is(there(q{SELECT count(*) FROM pg_class WHERE relname LIKE 'fill%' AND relnamespace = 'walrank_out'::regnamespace}), 0, 'nothing is left beside it');
