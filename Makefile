@@ -180,7 +180,7 @@ check: stage-files
 	@[ -n "$(TESTS)" ] || $(MAKE) --no-print-directory fuzz
 
 # Each part can be run alone; .ci/run runs as many of them as its time allows.
-FULL := full-tests full-power full-mutants full-fuzz full-valgrind full-coverage full-majors
+FULL := full-tests full-power full-mutants full-fuzz full-valgrind full-callgrind full-coverage full-majors
 .PHONY: $(FULL)
 full-tests: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san sim-san
@@ -198,6 +198,10 @@ full-fuzz: stage-files
 full-valgrind: stage-files
 	@scripts/deps lint
 	@tests/valgrind/run
+
+full-callgrind: stage-files
+	@scripts/deps lint
+	@tests/callgrind/run
 
 full-coverage: stage-files
 	@$(MAKE) --no-print-directory coverage
@@ -264,7 +268,7 @@ help:
 	@echo 'all         the server library, the daemon and the tool, below build/'
 	@echo 'demo        watch 63,000 real items being rescored (half a minute)'
 	@echo 'check       all quick tests, as any user: units, SQL, servers, 30 s of fuzzing'
-	@echo 'check-full  longer runs, sanitizers, valgrind; other majors where scripts/matrix made roots'
+	@echo 'check-full  longer runs, sanitizers, valgrind, instructions; other majors where scripts/matrix made roots'
 	@echo 'check-torture  the fault runs with their largest figures: hours'
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'

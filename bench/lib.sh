@@ -4,7 +4,7 @@
 set -eu
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -z "${WORK:-}" ]; then
-	exec "$TOP/scripts/unroot" "bench/$(basename "$(dirname "$0")")/run" "$@"
+	exec "$TOP/scripts/unroot" "$(realpath --relative-to="$TOP" "$0")" "$@"
 fi
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
 PATH=$("$PG_CONFIG" --bindir):$PATH

@@ -7,7 +7,8 @@
  * Nothing is confirmed.  The end is a keepalive at or beyond TARGET_LSN: the walsender sends one as soon
  * as it has caught up, because nothing was confirmed.  Prints one line:
  *
- *   elapsed us, CPU us of the walsender, messages, bytes, CPU us of this process, CPU us of everything else
+ *   elapsed us, CPU us of the walsender, messages, bytes, CPU us of this process, CPU us of everything else,
+ *   the walsender's process id
  *
  * Bytes are those of CopyData messages with their headers; keepalives are not counted.  NAP_US sleeps so long
  * after each drain of the socket; PIN=1 binds the walsender to processor 0 and this process to 1.
@@ -231,8 +232,8 @@ main(int argc, char **argv)
 	own = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64_C(1000000) + usage.ru_utime.tv_usec +
 		  usage.ru_stime.tv_usec;
 	machine = machine_us() - machine - cpu - own;
-	printf("%" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 "\n", start, cpu,
-		   drain.messages, drain.bytes, own, machine > 0 ? machine : 0);
+	printf("%" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %d\n", start, cpu,
+		   drain.messages, drain.bytes, own, machine > 0 ? machine : 0, PQbackendPID(drain.conn));
 	PQfinish(drain.conn);
 	return 0;
 }
