@@ -191,9 +191,11 @@ decimal_json(StringInfo out, const char *num, size_t len)
 	int exponent;
 	int n;
 
-	if (v.special != DECIMAL_FINITE) /* jsonb cannot hold them */
+	if (v.special != DECIMAL_FINITE)
 	{
-		appendStringInfoString(out, "null");
+		appendStringInfoString(out, v.special == DECIMAL_NAN		? "\"NaN\""
+									: v.special == DECIMAL_INFINITY ? "\"Infinity\""
+																	: "\"-Infinity\"");
 		return;
 	}
 	if (room > sizeof(small))
@@ -213,4 +215,32 @@ decimal_json(StringInfo out, const char *num, size_t len)
 	}
 	if (digits != small)
 		pfree(digits);
+}
+
+static uint64
+magnitude(int64 n)
+{
+	return n < 0 ? -(uint64) n : (uint64) n;
+}
+
+void
+decimal_hundredths(StringInfo out, int64 hundredths)
+{
+	EncodeMark mark = encode_open(out, VALUE_DECIMAL, 24);
+	char digits[24];
+	int n = snprintf(digits, sizeof(digits), UINT64_FORMAT, magnitude(hundredths));
+
+	encode_bytes_field(out, DECIMAL_DIGITS, digits, (size_t) n);
+	encode_varint_field(out, DECIMAL_EXPONENT, wire_zigzag(-2));
+	if (hundredths < 0)
+		encode_varint_field(out, DECIMAL_NEGATIVE, 1);
+	encode_close(out, mark);
+}
+
+void
+decimal_hundredths_json(StringInfo out, int64 hundredths)
+{
+	uint64 n = magnitude(hundredths);
+
+	appendStringInfo(out, "%s" UINT64_FORMAT ".%02d", hundredths < 0 ? "-" : "", n / 100, (int) (n % 100));
 }

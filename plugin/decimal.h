@@ -18,7 +18,11 @@
 /* Write the body of a Value: an int when there are no fraction digits and it fits, else a decimal. */
 extern void decimal_encode(StringInfo out, const char *num, size_t len);
 
-/* Write a JSON number; short ones as people write them, others in exponent form. */
+/* Write a JSON number; short ones as people write them, others in exponent form, NaN and infinities as strings. */
 extern void decimal_json(StringInfo out, const char *num, size_t len);
+
+/* The same for a number of hundredths. */
+extern void decimal_hundredths(StringInfo out, int64 hundredths);
+extern void decimal_hundredths_json(StringInfo out, int64 hundredths);
 
 #endif /* WALRANK_DECIMAL_H */

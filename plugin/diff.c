@@ -513,7 +513,10 @@ put_columns(Diff *diff, void (*put)(Diff *diff, int column))
 {
 	for (int i = 0; i < diff->meta->ncolumns; i++)
 		if (!diff->meta->columns[i].key && diff->meta->columns[i].choice != CHOICE_NONE)
+		{
 			put(diff, i);
+			value_release(diff->writer);
+		}
 }
 
 /* ---- keys -------------------------------------------------------------------------------- */

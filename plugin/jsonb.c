@@ -8,71 +8,93 @@
 #include "decimal.h"
 #include "text.h"
 
-/* Far below what the server's own parser accepts, and far above what anybody means. */
-#define JSON_DEPTH_MAX 1000
-
-/* Nested JSON text being written; invalid is set when some of it is not UTF-8. */
-typedef struct JsonText
-{
-	StringInfo out;
-	int limit;
-	bool invalid;
-} JsonText;
-
 static void
-put_escaped(StringInfo out, const uint8_t *at, const uint8_t *end)
+put_escape(StringInfo out, uint8_t c)
 {
 	static const char hex[] = "0123456789abcdef";
+	char escape[7] = "\\u00";
 
+	escape[4] = hex[c >> 4];
+	escape[5] = hex[c & 15];
+	if (c == '"' || c == '\\')
+	{
+		escape[1] = (char) c;
+		appendBinaryStringInfo(out, escape, 2);
+	}
+	else
+		appendBinaryStringInfo(out, escape, 6);
+}
+
+bool
+json_text_string(JsonText *text, Slice string, bool valid)
+{
+	StringInfo out = text->out;
+	const uint8_t *at = string.data;
+	const uint8_t *end = at + string.len;
+
+	text->invalid |= !valid;
+	if ((int64) string.len > (int64) text->limit - out->len)
+		return false;
 	appendStringInfoChar(out, '"');
 	while (at < end)
 	{
 		const uint8_t *run = at;
-		char escape[7] = "\\u00";
 
 		while (at < end && *at >= 0x20 && *at != '"' && *at != '\\')
 			at++;
 		appendBinaryStringInfo(out, (const char *) run, (int) (at - run));
 		if (at == end)
 			break;
-		if (*at == '"' || *at == '\\')
-		{
-			appendStringInfoChar(out, '\\');
-			appendStringInfoChar(out, (char) *at);
-		}
-		else
-		{
-			escape[4] = hex[*at >> 4];
-			escape[5] = hex[*at & 15];
-			appendBinaryStringInfo(out, escape, 6);
-		}
-		at++;
+		put_escape(out, *at++);
+		if (out->len > text->limit)
+			return false;
 	}
 	appendStringInfoChar(out, '"');
+	return out->len <= text->limit;
 }
-
-static void
-put_string(JsonText *text, const JsonItem *item)
-{
-	Slice string;
-
-	if (!text_convert(slice_make(item->data, item->len), &string))
-		text->invalid = true;
-	put_escaped(text->out, string.data, string.data + string.len);
-}
-
-static bool put_container(JsonText *text, const JsonbContainer *container, int depth);
 
 static bool
-put_item(JsonText *text, const JsonItem *item, int depth)
+put_string(JsonText *text, const JsonItem *item)
+{
+	Slice stored = slice_make(item->data, item->len);
+	Slice string;
+	bool valid;
+	bool sent;
+
+	if (!text_may_fit(stored, text->limit - text->out->len))
+		return false;
+	valid = text_convert(stored, &string);
+	sent = json_text_string(text, string, valid);
+	text_release(stored, string);
+	return sent;
+}
+
+bool
+json_text_json(JsonText *text, Slice json)
+{
+	Slice string;
+	bool sent;
+
+	if (!text_may_fit(json, text->limit - text->out->len))
+		return false;
+	if (!text_convert(json, &string))
+		text->invalid = true;
+	sent = (int64) string.len <= (int64) text->limit - text->out->len;
+	if (sent)
+		appendBinaryStringInfo(text->out, (const char *) string.data, (int) string.len);
+	text_release(json, string);
+	return sent;
+}
+
+static bool put_container(JsonText *text, const JsonbContainer *container);
+
+static bool
+put_item(JsonText *text, const JsonItem *item)
 {
 	switch (item->type)
 	{
 		case JENTRY_ISSTRING:
-			if (item->len > (uint32) text->limit)
-				return false;
-			put_string(text, item);
-			break;
+			return put_string(text, item);
 		case JENTRY_ISNUMERIC:
 			decimal_json(text->out, VARDATA_ANY(item->data), VARSIZE_ANY_EXHDR(item->data));
 			break;
@@ -83,7 +105,7 @@ put_item(JsonText *text, const JsonItem *item, int depth)
 			appendBinaryStringInfo(text->out, "false", 5);
 			break;
 		case JENTRY_ISCONTAINER:
-			return put_container(text, (const JsonbContainer *) item->data, depth + 1);
+			return put_container(text, (const JsonbContainer *) item->data);
 		default:
 			appendBinaryStringInfo(text->out, "null", 4);
 			break;
@@ -92,7 +114,7 @@ put_item(JsonText *text, const JsonItem *item, int depth)
 }
 
 static bool
-put_container(JsonText *text, const JsonbContainer *container, int depth)
+put_container(JsonText *text, const JsonbContainer *container)
 {
 	bool object = JsonContainerIsObject(container);
 	uint32 count = JsonContainerSize(container);
@@ -100,7 +122,7 @@ put_container(JsonText *text, const JsonbContainer *container, int depth)
 	JsonWalk keys = json_walk(container, children, 0);
 	JsonWalk values = object ? json_walk(container, children, count) : keys;
 
-	if (depth > JSON_DEPTH_MAX)
+	if (++text->depth > JSON_DEPTH_MAX)
 		return false;
 	appendStringInfoChar(text->out, object ? '{' : '[');
 	for (uint32 i = 0; i < count; i++)
@@ -114,33 +136,62 @@ put_container(JsonText *text, const JsonbContainer *container, int depth)
 		if (object)
 		{
 			item = json_next(&keys);
-			put_string(text, &item);
+			if (!put_string(text, &item))
+				return false;
 			appendStringInfoChar(text->out, ':');
 		}
 		item = json_next(&values);
-		if (!put_item(text, &item, depth))
+		if (!put_item(text, &item))
 			return false;
 	}
 	appendStringInfoChar(text->out, object ? '}' : ']');
+	text->depth--;
 	return true;
+}
+
+bool
+json_text_root(JsonText *text, const Jsonb *jsonb)
+{
+	JsonWalk walk;
+	JsonItem item;
+
+	if (!JsonContainerIsScalar(&jsonb->root))
+		return put_container(text, &jsonb->root);
+	walk = json_walk(&jsonb->root, 1, 0);
+	item = json_next(&walk);
+	return put_item(text, &item);
+}
+
+JsonText
+json_text_begin(ValueWriter *writer, size_t guess)
+{
+	return (JsonText){.writer = writer,
+					  .out = writer->out,
+					  .mark = encode_open(writer->out, VALUE_JSON, guess),
+					  .limit = writer->limit};
+}
+
+bool
+json_text_end(JsonText *text)
+{
+	EncodeMark mark = text->mark;
+
+	if (text->invalid)
+	{
+		/* a protobuf string must be valid UTF-8 */
+		text->out->data[mark.body - mark.width - 1] = (char) WIRE_TAG(VALUE_BYTES, WIRE_BYTES);
+		text->writer->flags |= FLAG_TEXT_INVALID;
+	}
+	encode_close(text->out, mark);
+	return text->out->len <= text->limit;
 }
 
 static bool
 write_text(ValueWriter *writer, const JsonbContainer *container, uint32 len)
 {
-	JsonText text = {writer->out, writer->limit, false};
-	EncodeMark mark = encode_open(writer->out, VALUE_JSON, len);
+	JsonText text = json_text_begin(writer, len);
 
-	if (!put_container(&text, container, 1))
-		return false;
-	if (text.invalid)
-	{
-		/* a protobuf string must be valid UTF-8 */
-		writer->out->data[mark.body - mark.width - 1] = (char) WIRE_TAG(VALUE_BYTES, WIRE_BYTES);
-		writer->flags |= FLAG_TEXT_INVALID;
-	}
-	encode_close(writer->out, mark);
-	return writer->out->len <= writer->limit;
+	return put_container(&text, container) && json_text_end(&text);
 }
 
 static bool

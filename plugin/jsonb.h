@@ -60,6 +60,34 @@ json_same(const JsonItem *a, const JsonItem *b)
 }
 
 /*
+ * Deeper values are not sent.  The server stores some thousands of levels, depending on its stack;
+ * common JSON readers take 500 to 10,000, and nobody means more than a dozen.
+ */
+#define JSON_DEPTH_MAX 1000
+
+/* JSON text being written as the body of a Value. */
+typedef struct JsonText
+{
+	ValueWriter *writer;
+	StringInfo out;
+	EncodeMark mark;
+	int limit; /* of out; all the verbs below return false when it is passed */
+	int depth;
+	bool invalid; /* some of it is not UTF-8 */
+} JsonText;
+
+extern JsonText json_text_begin(ValueWriter *writer, size_t guess);
+extern bool json_text_end(JsonText *text);
+
+/* A string in quotes, UTF-8 if valid is set. */
+extern bool json_text_string(JsonText *text, Slice string, bool valid);
+
+/* JSON that is text already, in the database's encoding. */
+extern bool json_text_json(JsonText *text, Slice json);
+
+extern bool json_text_root(JsonText *text, const Jsonb *jsonb);
+
+/*
  * Write the body of a Value for one item.  Arrays of scalars become lists unless flat is set, which
  * is for items that are in a list themselves.
  */

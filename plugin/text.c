@@ -43,10 +43,28 @@ convert_from_database(Slice input, Slice *result)
 }
 
 bool
+text_is_valid(Slice text)
+{
+	return pg_verify_mbstr(PG_UTF8, (const char *) text.data, (int) text.len, true);
+}
+
+/* ASCII is the same in all encodings of the server. */
+static bool
+is_ascii(Slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (IS_HIGHBIT_SET(text.data[i]))
+			return false;
+	return true;
+}
+
+bool
 text_convert_other(Slice input, Slice *result)
 {
+	if (is_ascii(input))
+		return true;
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-		return pg_verify_mbstr(PG_UTF8, (const char *) input.data, (int) input.len, true);
+		return text_is_valid(input);
 	return convert_from_database(input, result);
 }
 

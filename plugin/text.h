@@ -32,6 +32,24 @@ text_convert(Slice input, Slice *result)
 	return likely(text_is_utf8()) || text_convert_other(input, result);
 }
 
+/* Give back what text_convert allocated. */
+static inline void
+text_release(Slice input, Slice result)
+{
+	if (result.data != input.data)
+		pfree(unconstify(uint8_t *, result.data));
+}
+
+/* False when text cannot fit into room once converted: no encoding of the server shrinks by half. */
+static inline bool
+text_may_fit(Slice text, int room)
+{
+	return (int64) text.len <= 2 * (int64) room;
+}
+
+/* True when the bytes are UTF-8, whoever made them. */
+extern bool text_is_valid(Slice text);
+
 /* A name: always valid UTF-8, with U+FFFD in place of bytes that do not convert. */
 extern Slice text_identifier(const char *name);
 

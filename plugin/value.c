@@ -3,9 +3,10 @@
  */
 #include "value.h"
 
+#include <math.h>
+
 #include "access/detoast.h"
 #include "access/htup_details.h"
-#include "access/transam.h"
 #include "access/tupmacs.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -16,138 +17,49 @@
 #include "utils/bytea.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
 #include "utils/float.h"
 #include "utils/guc.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "common/shortest_dec.h"
 #include "compat.h"
 #include "decimal.h"
 #include "jsonb.h"
 #include "text.h"
 
-/* Domains over domains: the server has no limit, a loop here has one. */
-#define DOMAIN_DEPTH_MAX 64
+/* What takes more than this is given back after its column, not after its change. */
+#define LARGE_BYTES (64 * 1024)
 
-/*
- * Text made by an output function must stay below the server's 1 GB limit on strings, where it
- * would raise an error for ever.  Most types make at most 16 characters of a stored byte; one that
- * may contain a numeric makes 131,000 of ten.
- */
-#define OUTPUT_BYTES_MAX (32 * 1024 * 1024)
-#define OUTPUT_NUMERIC_BYTES_MAX (8 * 1024)
+/* ---- before writing ---------------------------------------------------------------------- */
 
-static const struct
+/* Memory for large values being read: a child of the change's context. */
+static MemoryContext
+large_context(ValueWriter *writer)
 {
-	Oid typid;
-	ValueForm form;
-} forms[] = {
-	{BOOLOID, FORM_BOOL},
-	{INT2OID, FORM_INT2},
-	{INT4OID, FORM_INT4},
-	{INT8OID, FORM_INT8},
-	{FLOAT4OID, FORM_FLOAT4},
-	{FLOAT8OID, FORM_FLOAT8},
-	{NUMERICOID, FORM_NUMERIC},
-	{TEXTOID, FORM_TEXT},
-	{VARCHAROID, FORM_TEXT},
-	{BPCHAROID, FORM_TEXT},
-	{XMLOID, FORM_TEXT},
-	{NAMEOID, FORM_NAME},
-	{CHAROID, FORM_CHAR},
-	{BYTEAOID, FORM_BYTEA},
-	{UUIDOID, FORM_UUID},
-	{DATEOID, FORM_DATE},
-	{TIMESTAMPOID, FORM_TIMESTAMP},
-	{TIMESTAMPTZOID, FORM_TIMESTAMPTZ},
-	{JSONOID, FORM_JSON},
-	{JSONBOID, FORM_JSONB},
-};
-
-static ValueForm
-form_of(const FormData_pg_type *type)
-{
-	for (size_t i = 0; i < lengthof(forms); i++)
-		if (forms[i].typid == type->oid)
-			return forms[i].form;
-	if (type->typtype == TYPTYPE_ENUM)
-		return FORM_ENUM;
-	return IsTrueArrayType(type) ? FORM_ARRAY : FORM_OUTPUT;
-}
-
-/* The type's row, or that of the type below its domains; false if there is none. */
-static bool
-lookup(Oid typid, FormData_pg_type *row)
-{
-	for (int depth = 0; depth < DOMAIN_DEPTH_MAX; depth++)
-	{
-		HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
-
-		if (!HeapTupleIsValid(tuple))
-			return false;
-		memcpy(row, GETSTRUCT(tuple), sizeof(*row));
-		ReleaseSysCache(tuple);
-		if (row->typtype != TYPTYPE_DOMAIN)
-			return row->typisdefined && OidIsValid(row->typoutput);
-		typid = row->typbasetype;
-	}
-	return false;
-}
-
-static bool
-may_hold_numeric(const FormData_pg_type *row, const ValueType *type)
-{
-	if (type->form == FORM_ARRAY)
-		return type->element->form == FORM_NUMERIC || type->element->form == FORM_JSONB;
-	return row->typtype != TYPTYPE_BASE || row->oid == JSONPATHOID || row->typelem != InvalidOid;
-}
-
-static void
-set_output(ValueType *type, const FormData_pg_type *row)
-{
-	type->output_guarded =
-		row->typtype != TYPTYPE_BASE || row->typelem != InvalidOid || row->typoutput >= FirstGenbkiObjectId;
-	type->output_bytes_max = may_hold_numeric(row, type) ? OUTPUT_NUMERIC_BYTES_MAX : OUTPUT_BYTES_MAX;
-	type->output_function = row->typoutput;
-	type->context = CurrentMemoryContext;
+	if (writer->large == NULL)
+		writer->large = AllocSetContextCreate(CurrentMemoryContext, "walrank value", ALLOCSET_DEFAULT_SIZES);
+	return writer->large;
 }
 
 void
-value_type(ValueType *type, Oid typid)
+value_release_large(ValueWriter *writer)
 {
-	FormData_pg_type row;
-
-	memset(type, 0, sizeof(*type));
-	if (!lookup(typid, &row))
-		return;
-	type->form = form_of(&row);
-	type->typlen = row.typlen;
-	type->typbyval = row.typbyval;
-	type->typalign = row.typalign;
-	if (type->form == FORM_ARRAY)
-	{
-		type->element = palloc(sizeof(ValueType));
-		value_type(type->element, row.typelem);
-		if (type->element->form == FORM_ARRAY || type->element->form == FORM_OUTPUT ||
-			type->element->form == FORM_NONE)
-			type->form = FORM_OUTPUT;
-	}
-	if (type->form == FORM_ARRAY || type->form == FORM_OUTPUT)
-		set_output(type, &row);
+	MemoryContextReset(writer->large);
 }
 
-bool
-value_type_reads_settings(const ValueType *type)
+/* Forms that are read as structures, in place: behind a header of four bytes, aligned. */
+static bool
+is_read_aligned(const ValueType *type)
 {
-	return type->form == FORM_OUTPUT || type->form == FORM_ARRAY;
+	return type->form == FORM_JSONB || type->form == FORM_ARRAY || type->form == FORM_ROW;
 }
-
-/* ---- before writing ---------------------------------------------------------------------- */
 
 void
 value_begin(ValueWriter *writer)
@@ -157,9 +69,10 @@ value_begin(ValueWriter *writer)
 }
 
 ValueFate
-value_resolve(const ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size)
+value_resolve(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size)
 {
 	struct varlena *stored = (struct varlena *) DatumGetPointer(*datum);
+	MemoryContext caller = CurrentMemoryContext;
 
 	*size = 0;
 	if (type->form == FORM_NONE)
@@ -171,9 +84,13 @@ value_resolve(const ValueWriter *writer, const ValueType *type, Datum *datum, ui
 	*size = toast_raw_datum_size(*datum) - VARHDRSZ;
 	if (*size > (uint64) writer->value_bytes_max)
 		return FATE_OVERSIZED;
-	if (VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored) ||
-		(VARATT_IS_SHORT(stored) && (type->form == FORM_JSONB || type->form == FORM_ARRAY)))
-		*datum = PointerGetDatum(detoast_attr(stored));
+	if (!VARATT_IS_EXTERNAL(stored) && !VARATT_IS_COMPRESSED(stored) &&
+		!(VARATT_IS_SHORT(stored) && is_read_aligned(type)))
+		return FATE_READY;
+	if (*size > LARGE_BYTES)
+		MemoryContextSwitchTo(large_context(writer));
+	*datum = PointerGetDatum(detoast_attr(stored));
+	MemoryContextSwitchTo(caller);
 	return FATE_READY;
 }
 
@@ -196,87 +113,7 @@ value_same(const ValueType *type, Datum a, Datum b)
 		   memcmp(VARDATA_ANY(va), VARDATA_ANY(vb), VARSIZE_ANY_EXHDR(va)) == 0;
 }
 
-/* ---- writing ----------------------------------------------------------------------------- */
-
-static bool
-write_string(ValueWriter *writer, uint32 field, Slice text)
-{
-	Slice utf8;
-
-	if (!text_convert(text, &utf8))
-	{
-		writer->flags |= FLAG_TEXT_INVALID;
-		field = VALUE_BYTES;
-	}
-	if (utf8.len >= (size_t) writer->limit || writer->out->len > writer->limit - (int) utf8.len)
-		return false;
-	encode_bytes_field(writer->out, field, utf8.data, utf8.len);
-	return true;
-}
-
-bool
-value_write_text(ValueWriter *writer, const char *data, size_t len)
-{
-	return write_string(writer, VALUE_TEXT, slice_make(data, len));
-}
-
-static bool
-write_varlena(ValueWriter *writer, uint32 field, Datum datum)
-{
-	struct varlena *v = (struct varlena *) DatumGetPointer(datum);
-	Slice bytes = slice_make(VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
-
-	if (field != VALUE_BYTES)
-		return write_string(writer, field, bytes);
-	if (bytes.len >= (size_t) writer->limit || writer->out->len > writer->limit - (int) bytes.len)
-		return false;
-	encode_bytes_field(writer->out, field, bytes.data, bytes.len);
-	return true;
-}
-
-/* The internal type "char": one byte, shown as recent servers show it. */
-static bool
-write_char(ValueWriter *writer, char c)
-{
-	char text[5];
-	size_t len = c != '\0';
-
-	text[0] = c;
-	if (IS_HIGHBIT_SET(c))
-		len = (size_t) snprintf(text, sizeof(text), "\\%03o", (unsigned char) c);
-	return value_write_text(writer, text, len);
-}
-
-static void
-write_uuid(ValueWriter *writer, const pg_uuid_t *uuid)
-{
-	static const char hex[] = "0123456789abcdef";
-	char text[36];
-	int n = 0;
-
-	for (int i = 0; i < UUID_LEN; i++)
-	{
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			text[n++] = '-';
-		text[n++] = hex[uuid->data[i] >> 4];
-		text[n++] = hex[uuid->data[i] & 15];
-	}
-	encode_bytes_field(writer->out, VALUE_TEXT, text, (size_t) n);
-}
-
-static bool
-write_enum(ValueWriter *writer, Oid label)
-{
-	HeapTuple tuple = SearchSysCache1(ENUMOID, ObjectIdGetDatum(label));
-	bool sent;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	sent =
-		write_string(writer, VALUE_TEXT, slice_string(NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel)));
-	ReleaseSysCache(tuple);
-	return sent;
-}
+/* ---- text -------------------------------------------------------------------------------- */
 
 /* True for what is not the value's fault: out of memory, a cancelled query, a concurrent abort. */
 static bool
@@ -332,49 +169,493 @@ output_guarded(ValueType *type, Datum datum)
 }
 
 static bool
-write_output(ValueWriter *writer, const ValueType *type, Datum datum)
+read_output(ValueWriter *writer, const ValueType *type, Datum datum, Slice *text)
 {
 	ValueType *callable = unconstify(ValueType *, type);
-	char *text;
+	Size bytes = type->typlen == -1 ? VARSIZE_ANY_EXHDR(DatumGetPointer(datum)) : 0;
+	MemoryContext caller = CurrentMemoryContext;
+	char *result;
 
-	if (type->typlen == -1 && VARSIZE_ANY_EXHDR(DatumGetPointer(datum)) > type->output_bytes_max)
+	if (bytes > type->output_bytes_max)
 		return false;
-	text = type->output_guarded ? output_guarded(callable, datum) : output(callable, datum);
-	return text != NULL && write_string(writer, VALUE_TEXT, slice_string(text));
+	if (type->typlen == -1)
+		MemoryContextSwitchTo(large_context(writer));
+	result = type->output_guarded ? output_guarded(callable, datum) : output(callable, datum);
+	MemoryContextSwitchTo(caller);
+	if (result == NULL)
+		return false;
+	*text = slice_string(result);
+	return true;
+}
+
+static Slice
+read_varlena(Datum datum)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(datum);
+
+	return slice_make(VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+}
+
+/* The internal type "char": one byte, shown as recent servers show it. */
+static Slice
+read_char(char c, char *scratch)
+{
+	size_t len = c != '\0';
+
+	scratch[0] = c;
+	if (IS_HIGHBIT_SET(c))
+		len = (size_t) snprintf(scratch, 5, "\\%03o", (unsigned char) c);
+	return slice_make(scratch, len);
+}
+
+static Slice
+read_uuid(const pg_uuid_t *uuid, char *scratch)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t n = 0;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			scratch[n++] = '-';
+		scratch[n++] = hex[uuid->data[i] >> 4];
+		scratch[n++] = hex[uuid->data[i] & 15];
+	}
+	return slice_make(scratch, n);
+}
+
+static bool
+read_enum(Oid label, char *scratch, Slice *text)
+{
+	HeapTuple tuple = SearchSysCache1(ENUMOID, ObjectIdGetDatum(label));
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	strlcpy(scratch, NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel), NAMEDATALEN);
+	ReleaseSysCache(tuple);
+	*text = slice_string(scratch);
+	return true;
+}
+
+/* Room for what is not text where it is stored. */
+#define SCRATCH_BYTES Max(NAMEDATALEN, 40)
+
+/* A value's text in the database's encoding; false when there is none. */
+static bool
+read_text(ValueWriter *writer, const ValueType *type, Datum datum, char *scratch, Slice *text)
+{
+	switch (type->form)
+	{
+		case FORM_TEXT:
+			*text = read_varlena(datum);
+			return true;
+		case FORM_NAME:
+			*text = slice_string(NameStr(*DatumGetName(datum)));
+			return true;
+		case FORM_CHAR:
+			*text = read_char(DatumGetChar(datum), scratch);
+			return true;
+		case FORM_UUID:
+			*text = read_uuid(DatumGetUUIDP(datum), scratch);
+			return true;
+		case FORM_ENUM:
+			return read_enum(DatumGetObjectId(datum), scratch, text);
+		case FORM_OUTPUT:
+			return read_output(writer, type, datum, text);
+		default:
+			return false;
+	}
+}
+
+/* To UTF-8; what nobody has checked is checked. */
+static bool
+convert(const ValueType *type, Slice text, Slice *utf8)
+{
+	if (!type->output_unchecked || !text_is_utf8())
+		return text_convert(text, utf8);
+	*utf8 = text;
+	return text_is_valid(text);
+}
+
+/* ---- fields and elements ----------------------------------------------------------------- */
+
+/*
+ * Make a value inside another one readable in place; release it afterwards.  The server stores none
+ * of them out of line.
+ */
+static bool
+open_inner(const ValueType *type, Datum *datum, int64 room)
+{
+	struct varlena *stored = (struct varlena *) DatumGetPointer(*datum);
+
+	if (type->typlen != -1)
+		return true;
+	if (VARATT_IS_EXTERNAL(stored))
+		return false;
+	if (VARATT_IS_COMPRESSED(stored) && (int64) toast_raw_datum_size(*datum) > room)
+		return false;
+	if (VARATT_IS_COMPRESSED(stored) || (VARATT_IS_SHORT(stored) && is_read_aligned(type)))
+		*datum = PointerGetDatum(detoast_attr(stored));
+	return true;
+}
+
+static void
+release_inner(Datum opened, Datum stored)
+{
+	if (opened != stored)
+		pfree(DatumGetPointer(opened));
+}
+
+/* The elements of an array, one after the other. */
+typedef struct ArrayWalk
+{
+	const ValueType *element;
+	const uint8 *present; /* NULL: no element is null */
+	char *at;
+	int index;
+} ArrayWalk;
+
+static ArrayWalk
+array_walk(const ValueType *type, ArrayType *array)
+{
+	return (ArrayWalk){type->element, (const uint8 *) ARR_NULLBITMAP(array), ARR_DATA_PTR(array), 0};
+}
+
+/* False when the element is null. */
+static bool
+array_next(ArrayWalk *walk, Datum *datum)
+{
+	const ValueType *element = walk->element;
+	int i = walk->index++;
+
+	if (i % 1024 == 1023)
+		CHECK_FOR_INTERRUPTS();
+	if (walk->present != NULL && !(walk->present[i / 8] & (1 << (i % 8))))
+		return false;
+	*datum = fetch_att(walk->at, element->typbyval, element->typlen);
+	walk->at = att_addlength_pointer(walk->at, element->typlen, walk->at);
+	walk->at = (char *) att_align_nominal(walk->at, element->typalign);
+	return true;
+}
+
+/* ---- as JSON text: what is inside an array of several dimensions or a composite value ---------- */
+
+static bool put_json(JsonText *json, const ValueType *type, Datum datum);
+
+static bool
+put_json_inner(JsonText *json, const ValueType *type, Datum datum)
+{
+	Datum opened = datum;
+	bool sent =
+		open_inner(type, &opened, (int64) json->limit - json->out->len) && put_json(json, type, opened);
+
+	if (sent)
+		release_inner(opened, datum);
+	return sent && json->out->len <= json->limit;
+}
+
+/* Brackets open before the first element of each dimension and close after its last one. */
+static bool
+put_json_array(JsonText *json, const ValueType *type, ArrayType *array)
+{
+	int ndim = ARR_NDIM(array);
+	int count = ArrayGetNItems(ndim, ARR_DIMS(array));
+	ArrayWalk walk = array_walk(type, array);
+
+	if (count == 0)
+		appendStringInfoString(json->out, "[]");
+	for (int i = 0; i < count; i++)
+	{
+		int span = count;
+		int closing = 0;
+		Datum datum;
+
+		if (i > 0)
+			appendStringInfoChar(json->out, ',');
+		for (int d = 0; d < ndim; d++)
+		{
+			if (i % span == 0)
+				appendStringInfoChar(json->out, '[');
+			closing += (i + 1) % span == 0;
+			span /= ARR_DIMS(array)[d];
+		}
+		if (!array_next(&walk, &datum))
+			appendStringInfoString(json->out, "null");
+		else if (!put_json_inner(json, type->element, datum))
+			return false;
+		for (; closing > 0; closing--)
+			appendStringInfoChar(json->out, ']');
+		if (json->out->len > json->limit)
+			return false;
+	}
+	return true;
+}
+
+static bool
+put_json_fields(JsonText *json, const RowType *row, const Datum *values, const bool *nulls)
+{
+	bool first = true;
+
+	appendStringInfoChar(json->out, '{');
+	for (int i = 0; i < row->descriptor->natts; i++)
+	{
+		if (row->names[i].len == 0)
+			continue;
+		if (!first)
+			appendStringInfoChar(json->out, ',');
+		first = false;
+		if (!json_text_string(json, row->names[i], true))
+			return false;
+		appendStringInfoChar(json->out, ':');
+		if (nulls[i])
+			appendStringInfoString(json->out, "null");
+		else if (!put_json_inner(json, &row->types[i], values[i]))
+			return false;
+		if (json->out->len > json->limit)
+			return false;
+	}
+	appendStringInfoChar(json->out, '}');
+	return true;
+}
+
+static bool
+put_json_row(JsonText *json, const ValueType *type, HeapTupleHeader header)
+{
+	const RowType *row = row_type(type->row);
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
+	Datum *values;
+	bool *nulls;
+	bool sent;
+
+	if (row == NULL)
+		return false;
+	values = palloc(sizeof(Datum) * Max(row->descriptor->natts, 1));
+	nulls = palloc(sizeof(bool) * Max(row->descriptor->natts, 1));
+	heap_deform_tuple(&tuple, row->descriptor, values, nulls);
+	sent = put_json_fields(json, row, values, nulls);
+	pfree(values);
+	pfree(nulls);
+	return sent;
+}
+
+static void
+put_json_float(StringInfo out, float8 number, bool single)
+{
+	char text[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	if (single)
+		float_to_shortest_decimal_buf((float4) number, text);
+	else
+		double_to_shortest_decimal_buf(number, text);
+	appendStringInfo(out, isfinite(number) ? "%s" : "\"%s\"", text);
+}
+
+static void
+put_json_time(StringInfo out, ValueForm form, Datum datum)
+{
+	char text[MAXDATELEN + 1];
+	int utc = 0;
+	Oid typid = form == FORM_DATE ? DATEOID : form == FORM_TIMESTAMP ? TIMESTAMPOID : TIMESTAMPTZOID;
+
+	appendStringInfo(out, "\"%s\"", JsonEncodeDateTime(text, datum, typid, &utc));
+}
+
+static bool
+put_json_bytes(JsonText *json, Slice bytes)
+{
+	StringInfo out = json->out;
+
+	if (2 * (int64) bytes.len > (int64) json->limit - out->len)
+		return false;
+	appendStringInfoString(out, "\"\\\\x");
+	enlargeStringInfo(out, 2 * (int) bytes.len);
+	out->len += (int) hex_encode((const char *) bytes.data, bytes.len, out->data + out->len);
+	appendStringInfoChar(out, '"');
+	return true;
+}
+
+static bool
+put_json_text(JsonText *json, const ValueType *type, Datum datum)
+{
+	char scratch[SCRATCH_BYTES];
+	Slice text;
+	Slice utf8;
+	bool valid;
+	bool sent;
+
+	if (!read_text(json->writer, type, datum, scratch, &text) ||
+		!text_may_fit(text, json->limit - json->out->len))
+		return false;
+	valid = convert(type, text, &utf8);
+	sent = json_text_string(json, utf8, valid);
+	text_release(text, utf8);
+	return sent;
+}
+
+static bool
+put_json(JsonText *json, const ValueType *type, Datum datum)
+{
+	StringInfo out = json->out;
+	Slice number;
+	bool sent;
+
+	switch (type->form)
+	{
+		case FORM_BOOL:
+			appendStringInfoString(out, DatumGetBool(datum) ? "true" : "false");
+			return true;
+		case FORM_INT2:
+			appendStringInfo(out, "%d", DatumGetInt16(datum));
+			return true;
+		case FORM_INT4:
+			appendStringInfo(out, "%d", DatumGetInt32(datum));
+			return true;
+		case FORM_INT8:
+			appendStringInfo(out, INT64_FORMAT, DatumGetInt64(datum));
+			return true;
+		case FORM_OID:
+			appendStringInfo(out, "%u", DatumGetObjectId(datum));
+			return true;
+		case FORM_FLOAT4:
+			put_json_float(out, DatumGetFloat4(datum), true);
+			return true;
+		case FORM_FLOAT8:
+			put_json_float(out, DatumGetFloat8(datum), false);
+			return true;
+		case FORM_NUMERIC:
+			number = read_varlena(datum);
+			decimal_json(out, (const char *) number.data, number.len);
+			return true;
+		case FORM_MONEY:
+			decimal_hundredths_json(out, DatumGetInt64(datum));
+			return true;
+		case FORM_DATE:
+		case FORM_TIMESTAMP:
+		case FORM_TIMESTAMPTZ:
+			put_json_time(out, type->form, datum);
+			return true;
+		case FORM_BYTEA:
+			return put_json_bytes(json, read_varlena(datum));
+		case FORM_JSON:
+			return json_text_json(json, read_varlena(datum));
+		case FORM_JSONB:
+			return json_text_root(json, (const Jsonb *) DatumGetPointer(datum));
+		case FORM_ARRAY:
+		case FORM_ROW:
+			if (++json->depth > JSON_DEPTH_MAX)
+				return false;
+			sent = type->form == FORM_ARRAY
+					   ? put_json_array(json, type, (ArrayType *) DatumGetPointer(datum))
+					   : put_json_row(json, type, (HeapTupleHeader) DatumGetPointer(datum));
+			json->depth--;
+			return sent;
+		default:
+			return put_json_text(json, type, datum);
+	}
+}
+
+static bool
+write_json(ValueWriter *writer, const ValueType *type, Datum datum)
+{
+	JsonText json = json_text_begin(writer, VARSIZE_ANY(DatumGetPointer(datum)));
+
+	row_types_refresh();
+	return put_json(&json, type, datum) && json_text_end(&json);
+}
+
+/* ---- as Value ---------------------------------------------------------------------------- */
+
+static bool
+write_bytes(ValueWriter *writer, uint32 field, Slice bytes)
+{
+	if ((int64) bytes.len > (int64) writer->limit - writer->out->len)
+		return false;
+	encode_bytes_field(writer->out, field, bytes.data, bytes.len);
+	return true;
+}
+
+static bool
+write_converted(ValueWriter *writer, uint32 field, Slice utf8, bool valid)
+{
+	if (!valid)
+	{
+		writer->flags |= FLAG_TEXT_INVALID;
+		field = VALUE_BYTES;
+	}
+	return write_bytes(writer, field, utf8);
+}
+
+static bool
+write_string(ValueWriter *writer, uint32 field, Slice text)
+{
+	Slice utf8;
+	bool valid;
+	bool sent;
+
+	if (!text_may_fit(text, writer->limit - writer->out->len))
+		return false;
+	valid = text_convert(text, &utf8);
+	sent = write_converted(writer, field, utf8, valid);
+	text_release(text, utf8);
+	return sent;
+}
+
+bool
+value_write_text(ValueWriter *writer, const char *data, size_t len)
+{
+	return write_string(writer, VALUE_TEXT, slice_make(data, len));
+}
+
+static bool
+write_text(ValueWriter *writer, const ValueType *type, Datum datum)
+{
+	char scratch[SCRATCH_BYTES];
+	Slice text;
+
+	if (!read_text(writer, type, datum, scratch, &text))
+		return false;
+	if (type->output_unchecked && text_is_utf8())
+		return write_converted(writer, VALUE_TEXT, text, text_is_valid(text));
+	return write_string(writer, VALUE_TEXT, text);
 }
 
 static bool
 write_element(ValueWriter *writer, const ValueType *type, Datum datum)
 {
-	if (type->form == FORM_JSONB)
-		return json_write_root(writer, (Jsonb *) DatumGetPointer(datum), true);
-	return value_write(writer, type, datum);
+	switch (type->form)
+	{
+		case FORM_JSONB:
+			return json_write_root(writer, (const Jsonb *) DatumGetPointer(datum), true);
+		case FORM_ARRAY: /* of a domain over an array */
+			return write_json(writer, type, datum);
+		default:
+			return value_write(writer, type, datum);
+	}
 }
 
 /* A one-dimensional array; its lower bound is not part of the value. */
 static bool
-write_array(ValueWriter *writer, const ValueType *type, ArrayType *array)
+write_list(ValueWriter *writer, const ValueType *type, ArrayType *array)
 {
-	const ValueType *element = type->element;
 	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const uint8 *present = (const uint8 *) ARR_NULLBITMAP(array);
-	char *at = ARR_DATA_PTR(array);
+	ArrayWalk walk = array_walk(type, array);
 	EncodeMark list = encode_open(writer->out, VALUE_LIST, VARSIZE(array));
 
 	for (int i = 0; i < count; i++)
 	{
 		EncodeMark mark = encode_open(writer->out, LIST_VALUES, 8);
+		Datum stored;
+		Datum datum;
 
-		if (i % 1024 == 1023)
-			CHECK_FOR_INTERRUPTS();
-		if (present != NULL && !(present[i / 8] & (1 << (i % 8))))
+		if (!array_next(&walk, &stored))
 			value_write_null(writer->out);
 		else
 		{
-			if (!write_element(writer, element, fetch_att(at, element->typbyval, element->typlen)))
+			datum = stored;
+			if (!open_inner(type->element, &datum, (int64) writer->limit - writer->out->len) ||
+				!write_element(writer, type->element, datum))
 				return false;
-			at = att_addlength_pointer(at, element->typlen, at);
-			at = (char *) att_align_nominal(at, element->typalign);
+			release_inner(datum, stored);
 		}
 		encode_close(writer->out, mark);
 		if (writer->out->len > writer->limit)
@@ -422,14 +703,17 @@ write_fixed(ValueWriter *writer, ValueForm form, Datum datum)
 		case FORM_INT8:
 			encode_varint_field(out, VALUE_INT, wire_zigzag(DatumGetInt64(datum)));
 			break;
+		case FORM_OID:
+			encode_varint_field(out, VALUE_INT, wire_zigzag((int64) DatumGetObjectId(datum)));
+			break;
 		case FORM_FLOAT4:
 			write_float(out, DatumGetFloat4(datum));
 			break;
 		case FORM_FLOAT8:
 			write_double(out, DatumGetFloat8(datum));
 			break;
-		case FORM_UUID:
-			write_uuid(writer, DatumGetUUIDP(datum));
+		case FORM_MONEY:
+			decimal_hundredths(out, DatumGetInt64(datum));
 			break;
 		case FORM_DATE:
 			encode_varint_field(out, VALUE_DATE, wire_zigzag(DatumGetDateADT(datum)));
@@ -449,39 +733,42 @@ write_fixed(ValueWriter *writer, ValueForm form, Datum datum)
 bool
 value_write(ValueWriter *writer, const ValueType *type, Datum datum)
 {
+	Slice number;
+
 	switch (type->form)
 	{
 		case FORM_NUMERIC:
-			decimal_encode(writer->out, VARDATA_ANY(DatumGetPointer(datum)),
-						   VARSIZE_ANY_EXHDR(DatumGetPointer(datum)));
+			number = read_varlena(datum);
+			decimal_encode(writer->out, (const char *) number.data, number.len);
 			return writer->out->len <= writer->limit;
 		case FORM_TEXT:
-			return write_varlena(writer, VALUE_TEXT, datum);
-		case FORM_JSON:
-			return write_varlena(writer, VALUE_JSON, datum);
-		case FORM_BYTEA:
-			return write_varlena(writer, VALUE_BYTES, datum);
 		case FORM_NAME:
-			return value_write_text(writer, NameStr(*DatumGetName(datum)),
-									strlen(NameStr(*DatumGetName(datum))));
 		case FORM_CHAR:
-			return write_char(writer, DatumGetChar(datum));
+		case FORM_UUID:
 		case FORM_ENUM:
-			return write_enum(writer, DatumGetObjectId(datum));
+		case FORM_OUTPUT:
+			return write_text(writer, type, datum);
+		case FORM_JSON:
+			return write_string(writer, VALUE_JSON, read_varlena(datum));
+		case FORM_BYTEA:
+			return write_bytes(writer, VALUE_BYTES, read_varlena(datum));
 		case FORM_JSONB:
-			return json_write_root(writer, (Jsonb *) DatumGetPointer(datum), false);
+			return json_write_root(writer, (const Jsonb *) DatumGetPointer(datum), false);
 		case FORM_ARRAY:
 			if (ARR_NDIM((ArrayType *) DatumGetPointer(datum)) <= 1)
-				return write_array(writer, type, (ArrayType *) DatumGetPointer(datum));
-			return write_output(writer, type, datum);
-		case FORM_OUTPUT:
-			return write_output(writer, type, datum);
+				return write_list(writer, type, (ArrayType *) DatumGetPointer(datum));
+			return write_json(writer, type, datum);
+		case FORM_ROW:
+			return write_json(writer, type, datum);
 		default:
 			return write_fixed(writer, type->form, datum);
 	}
 }
 
 /* ---- settings ---------------------------------------------------------------------------- */
+
+/* Named last, since a schema of temporary tables that is not named comes first. */
+#define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
 
 static const struct
 {
@@ -496,7 +783,7 @@ static const struct
 	{"lc_monetary", "C"},
 	{"quote_all_identifiers", "off"},
 	/* names of types and functions are printed qualified unless they are found without */
-	{"search_path", "pg_catalog"},
+	{"search_path", PINNED_SEARCH_PATH},
 };
 
 static void
@@ -513,7 +800,7 @@ settings_hold(void)
 	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_YMD && IntervalStyle == INTSTYLE_POSTGRES &&
 		   extra_float_digits == 1 && bytea_output == BYTEA_OUTPUT_HEX &&
 		   strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0 && strcmp(locale_monetary, "C") == 0 &&
-		   !quote_all_identifiers && strcmp(namespace_search_path, "pg_catalog") == 0;
+		   !quote_all_identifiers && strcmp(namespace_search_path, PINNED_SEARCH_PATH) == 0;
 }
 
 int

@@ -9,66 +9,19 @@
 
 #include "postgres.h"
 
-#include "access/tupdesc.h"
-#include "fmgr.h"
-
 #include "encode.h"
-
-typedef enum ValueForm
-{
-	FORM_NONE = 0, /* the type is gone or half-made: nothing can be sent */
-	FORM_BOOL,
-	FORM_INT2,
-	FORM_INT4,
-	FORM_INT8,
-	FORM_FLOAT4,
-	FORM_FLOAT8,
-	FORM_NUMERIC,
-	FORM_TEXT,
-	FORM_NAME,
-	FORM_CHAR,
-	FORM_BYTEA,
-	FORM_UUID,
-	FORM_DATE,
-	FORM_TIMESTAMP,
-	FORM_TIMESTAMPTZ,
-	FORM_JSON,
-	FORM_JSONB,
-	FORM_ENUM,
-	FORM_ARRAY,
-	FORM_OUTPUT, /* by the type's output function */
-} ValueForm;
-
-/* How values of one type are written; domains are looked through. */
-typedef struct ValueType
-{
-	ValueForm form;
-	int16 typlen;
-	bool typbyval;
-	char typalign;
-	struct ValueType *element; /* FORM_ARRAY */
-	Oid output_function;	   /* FORM_OUTPUT, FORM_ARRAY (arrays of several dimensions) */
-	FmgrInfo output;		   /* looked up at first use: its library may be gone */
-	MemoryContext context;	   /* for output */
-	bool output_guarded;	   /* the function may fail: run it in a subtransaction */
-	Size output_bytes_max;	   /* stored bytes beyond which its text may explode */
-} ValueType;
-
-/* Fill type; memory that must last as long as it comes from the current context. */
-extern void value_type(ValueType *type, Oid typid);
-
-/* True when writing values of the type may run a function that reads settings. */
-extern bool value_type_reads_settings(const ValueType *type);
+#include "type.h"
 
 /* Where Values of one change go. */
 typedef struct ValueWriter
 {
 	StringInfo out;
 	int value_bytes_max;
-	int end_max;	/* out may not grow past this while a value is written */
-	int limit;		/* of the value being written: see value_begin */
-	bool may_fetch; /* out-of-line values can be read: not in logical decoding */
-	uint32 flags;	/* FLAG_TEXT_INVALID is set when met */
+	int end_max;		 /* out may not grow past this while a value is written */
+	int limit;			 /* of the value being written: see value_begin */
+	bool may_fetch;		 /* out-of-line values can be read: not in logical decoding */
+	uint32 flags;		 /* FLAG_TEXT_INVALID is set when met */
+	MemoryContext large; /* NULL until needed; see value_release */
 } ValueWriter;
 
 /* Set the limit of the value that is written next. */
@@ -85,7 +38,17 @@ typedef enum ValueFate
  * Make a column's datum readable in place: fetch and decompress, but only after its size is known
  * to be acceptable.  size is set to the bytes of the value, uncompressed.
  */
-extern ValueFate value_resolve(const ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size);
+extern ValueFate value_resolve(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size);
+
+/* Give back what large values took in memory; nothing that value_resolve made may be in use. */
+extern void value_release_large(ValueWriter *writer);
+
+static inline void
+value_release(ValueWriter *writer)
+{
+	if (unlikely(writer->large != NULL))
+		value_release_large(writer);
+}
 
 /* Write the body of a Value.  False: it does not fit or cannot be sent; out is then to be rewound. */
 extern bool value_write(ValueWriter *writer, const ValueType *type, Datum datum);
