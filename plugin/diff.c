@@ -558,6 +558,11 @@ put_keys(Diff *diff, uint32 field, const RelRow *row)
 
 		if (!c->key)
 			continue;
+		if (fixed_form(c->type.form) && !row->nulls[c->index])
+		{
+			fixed_put_field(diff->out, field, c->type.form, row->values[c->index]);
+			continue;
+		}
 		mark = encode_open(diff->out, field, 12);
 		value_begin(diff->writer);
 		if (!key_datum(diff, c, row, &datum) || !value_write(diff->writer, &c->type, datum))

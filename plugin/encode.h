@@ -34,6 +34,12 @@ encode_varint(StringInfo out, uint64 v)
 
 	encode_reserve(out, ENCODE_VARINT_BYTES_MAX);
 	at = (uint8_t *) out->data + out->len;
+	if (likely(v < 0x80))
+	{
+		*at = (uint8_t) v;
+		out->len++;
+		return;
+	}
 	at = wire_put_varint(at, v);
 	out->len = (int) ((char *) at - out->data);
 }
@@ -83,11 +89,14 @@ encode_fixed32_field(StringInfo out, uint32 number, uint32 v)
 static inline void
 encode_bytes_field(StringInfo out, uint32 number, const void *data, size_t len)
 {
+	uint8_t *at;
+
 	encode_reserve(out, (int) len + 1 + ENCODE_VARINT_BYTES_MAX);
-	out->data[out->len++] = (char) WIRE_TAG(number, WIRE_BYTES);
-	encode_varint(out, len);
-	memcpy(out->data + out->len, data, len);
-	out->len += (int) len;
+	at = (uint8_t *) out->data + out->len;
+	*at++ = WIRE_TAG(number, WIRE_BYTES);
+	at = wire_put_varint(at, len);
+	memcpy(at, data, len);
+	out->len = (int) ((char *) at - out->data) + (int) len;
 }
 
 /* A nested message that is being written: where its body begins, and the room left for its length. */
@@ -100,7 +109,7 @@ typedef struct EncodeMark
 static inline EncodeMark
 encode_open(StringInfo out, uint32 number, size_t guess)
 {
-	int width = (int) wire_varint_size(guess);
+	int width = guess < 0x80 ? 1 : (int) wire_varint_size(guess);
 
 	encode_reserve(out, 1 + width);
 	out->data[out->len] = (char) WIRE_TAG(number, WIRE_BYTES);
@@ -115,8 +124,14 @@ static inline void
 encode_close(StringInfo out, EncodeMark mark)
 {
 	int len = out->len - mark.body;
-	int width = (int) wire_varint_size((uint64_t) len);
+	int width;
 
+	if (likely(mark.width == 1 && len < 0x80))
+	{
+		out->data[mark.body - 1] = (char) len;
+		return;
+	}
+	width = (int) wire_varint_size((uint64_t) len);
 	if (unlikely(width != mark.width))
 		encode_shift(out, &mark, width);
 	wire_put_varint((uint8_t *) out->data + mark.body - width, (uint64_t) len);

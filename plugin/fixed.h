@@ -70,4 +70,19 @@ fixed_put(uint8 *at, ValueForm form, Datum datum)
 	}
 }
 
+/* A Value field. */
+static inline void
+fixed_put_field(StringInfo out, uint32 field, ValueForm form, Datum datum)
+{
+	uint8 *start;
+	uint8 *end;
+
+	encode_reserve(out, 2 + FIXED_BYTES_MAX);
+	start = (uint8 *) out->data + out->len;
+	end = fixed_put(start + 2, form, datum);
+	start[0] = WIRE_TAG(field, WIRE_BYTES);
+	start[1] = (uint8) (end - start - 2);
+	out->len += (int) (end - start);
+}
+
 #endif /* WALRANK_FIXED_H */

@@ -14,7 +14,7 @@
 #define INTERRUPT_KEYS 1024
 
 /* Bytes compared by one call. */
-#define COMPARED_BYTES 256
+#define COMPARED_BYTES 128
 
 static inline void
 side_next(ObjectSide *side)
@@ -215,49 +215,61 @@ next_merged(ObjectWalk *walk)
 
 /* ---- which of them ------------------------------------------------------------------------- */
 
-static ObjectSide
-side_of(const Jsonb *jsonb, uint32 count, uint32 key_bytes)
+static inline void
+side_begin(ObjectSide *side, const Jsonb *jsonb, uint32 count, uint32 key_bytes)
 {
 	const JEntry *entries = jsonb->root.children;
 	const char *base = (const char *) (entries + 2 * count);
 
-	return (ObjectSide){
-		.keys = {entries, base, 0}, .values = {entries + count, base, key_bytes}, .left = count};
+	side->keys = (JsonWalk){entries, base, 0};
+	side->values = (JsonWalk){entries + count, base, key_bytes};
+	side->left = count;
 }
 
-static inline uint32
-key_count(const Jsonb *jsonb)
+static void
+side_open(ObjectSide *side, const Jsonb *jsonb)
 {
-	return object_has_keys(jsonb) ? JB_ROOT_COUNT(jsonb) : 0;
+	uint32 count = object_has_keys(jsonb) ? JB_ROOT_COUNT(jsonb) : 0;
+
+	memset(side, 0, sizeof(*side));
+	if (count > 0)
+		side_begin(side, jsonb, count, getJsonbOffset(&jsonb->root, (int) count));
 }
 
-static inline uint32
-key_bytes_of(const Jsonb *jsonb, uint32 count)
+/* Both have keys, and the same ones: then key_bytes is what these take. */
+static bool
+same_keys(const Jsonb *a, const Jsonb *b, uint32 *key_bytes)
 {
-	return getJsonbOffset(&jsonb->root, (int) count);
+	uint32 count = JB_ROOT_COUNT(a);
+	uint32 bytes = 0;
+
+	if (count != JB_ROOT_COUNT(b))
+		return false;
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (a->root.children[i] != b->root.children[i])
+			return false;
+		JBE_ADVANCE_OFFSET(bytes, a->root.children[i]);
+	}
+	*key_bytes = bytes;
+	return memcmp(a->root.children + 2 * count, b->root.children + 2 * count, bytes) == 0;
 }
 
 void
 object_begin(ObjectWalk *walk, const Jsonb *new, const Jsonb *old, bool skip_same)
 {
-	uint32 new_count = key_count(new);
-	uint32 old_count = key_count(old);
-	uint32 new_bytes = new_count > 0 ? key_bytes_of(new, new_count) : 0;
-	uint32 old_bytes = new_bytes;
-	bool alike = new_count == old_count && (new_count == 0 || memcmp(new->root.children, old->root.children,
-																	 new_count * sizeof(JEntry)) == 0);
+	uint32 key_bytes;
 
-	walk->new_side = walk->old_side = (ObjectSide){0};
 	walk->skip_same = skip_same;
 	walk->run_left = 0;
-	if (!alike && old_count > 0)
-		old_bytes = key_bytes_of(old, old_count);
-	if (new_count > 0)
-		walk->new_side = side_of(new, new_count, new_bytes);
-	if (old_count > 0)
-		walk->old_side = side_of(old, old_count, old_bytes);
-	if (alike && memcmp(walk->new_side.keys.base, walk->old_side.keys.base, new_bytes) == 0)
+	if (object_has_keys(new) && object_has_keys(old) && same_keys(new, old, &key_bytes))
+	{
 		walk->next = skip_same ? next_difference : next_in_step;
-	else
-		walk->next = next_merged;
+		side_begin(&walk->new_side, new, JB_ROOT_COUNT(new), key_bytes);
+		side_begin(&walk->old_side, old, JB_ROOT_COUNT(old), key_bytes);
+		return;
+	}
+	walk->next = next_merged;
+	side_open(&walk->new_side, new);
+	side_open(&walk->old_side, old);
 }
