@@ -181,9 +181,13 @@ check: stage-files
 
 # Each part can be run alone; .ci/run runs as many of them as its time allows.
 FULL := full-tests full-power full-mutants full-fuzz full-valgrind full-callgrind full-coverage full-majors
-.PHONY: $(FULL)
+.PHONY: $(FULL) full-units
+full-units: stage-files
+	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
+	@scripts/unroot tests/run full units
+
 full-tests: stage-files
-	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san sim-san
+	@$(MAKE) --no-print-directory -j$(shell nproc) $(if $(TESTS),,unit-san) sim-san
 	@scripts/unroot tests/run full $(TESTS)
 
 full-power: stage-files
@@ -218,7 +222,8 @@ check-torture: stage-files
 	@scripts/unroot tests/run torture $(TESTS)
 	@[ -n "$(TESTS)" ] || tests/fault/power_cut torture
 
-# Every rule broken on purpose, one at a time: the tests have to notice.  MUTANTS names some of tests/mutants.
+# Every rule broken on purpose, one at a time: the tests have to notice.  MUTANTS names some of tests/mutants; "units":
+# those that tests without servers have to catch.
 .PHONY: mutants
 mutants: check-deps
 	@scripts/unroot tests/mutants/run $(MUTANTS)

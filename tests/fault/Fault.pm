@@ -129,7 +129,7 @@ sub writers_stop
 	my ($self) = @_;
 	kill 'TERM', $self->{pid};
 	my $pid = delete $self->{pid};
-	Walrank::poll('the writers to end', sub { waitpid($pid, POSIX::WNOHANG()) == $pid }, 60);
+	Walrank::poll('the writers to end', sub { waitpid($pid, POSIX::WNOHANG()) == $pid });
 	is($?, 0, 'the server has forgotten nothing that it had acknowledged to a writer');
 	$self->{seconds} = time - $self->{began};
 	my %acknowledged;

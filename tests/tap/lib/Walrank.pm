@@ -57,7 +57,8 @@ sub source
 	return $node;
 }
 
-# Run $code until it is true, at most $seconds; dies with $what otherwise.
+# Run $code until it is true, at most $seconds; dies with $what otherwise. No test passes or fails by its speed: the limit
+# (PG_TEST_TIMEOUT_DEFAULT, 180 s) is for what will never come, and only longer ones are worth giving.
 sub poll
 {
 	my ($what, $code, $seconds) = @_;
@@ -217,7 +218,7 @@ sub ready
 			my $s = $self->status or return 0;
 			return 0 unless $s->{source}{state} && $s->{source}{state} eq 'streaming';
 			return !grep { $_->{backfill} ne "filled" } @{ $s->{tables} };
-		}, $seconds // 60);
+		}, $seconds);
 	};
 	if (!$ok)
 	{
@@ -245,7 +246,7 @@ sub signal
 	my ($self, $signal, $seconds) = @_;
 	return unless $self->{pid};
 	kill $signal, $self->{pid};
-	Walrank::poll("walrankd to end after $signal ($self->{log})", sub { $self->ended }, $seconds // 60);
+	Walrank::poll("walrankd to end after $signal ($self->{log})", sub { $self->ended }, $seconds);
 	return $self->{ended};
 }
 
@@ -258,11 +259,12 @@ sub fails
 	my ($self, @more) = @_;
 	my $before = length(Walrank::slurp($self->{log}) // '');
 	$self->start(@more);
-	Walrank::poll('walrankd to refuse', sub { $self->ended }, 60);
+	Walrank::poll('walrankd to refuse', sub { $self->ended });
 	return ($self->{ended}, substr(Walrank::slurp($self->{log}) // '', $before));
 }
 
-# Waits until all sinks have applied everything the server has committed before this call.
+# Waits until all sinks have applied everything the server has committed before this call, and status knows what the
+# scorer made of it: its copy for others may be a moment old, the sinks ahead of it.
 sub catch_up
 {
 	my ($self, $seconds) = @_;
@@ -273,8 +275,8 @@ sub catch_up
 		die "walrankd ended with $self->{ended}\n" if $self->ended;
 		my $s = $self->status or return 0;
 		my @sinks = @{ $s->{sinks} // [] };
-		return @sinks && !grep { lsn_number($_->{end_lsn}) < $lsn } @sinks;
-	}, $seconds // 120);
+		return @sinks && !grep { lsn_number($_->{end_lsn}) < $lsn } @sinks, $s->{scorer};
+	}, $seconds);
 	return;
 }
 

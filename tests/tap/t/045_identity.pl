@@ -152,7 +152,7 @@ same('before the server goes');
 $source->stop('immediate');
 run_ok('the slot is lost with the server', 'rm', '-r', $source->data_dir . '/pg_replslot/walrank');
 $source->start;
-poll('walrankd to refuse', sub { $d->ended }, 60);
+poll('walrankd to refuse', sub { $d->ended });
 is($d->{ended}, 1, 'a server that comes back without the slot: the daemon stops');
 like(slurp($d->{log}) =~ s/.*\n(?=(?:[^\n]*\n){4}\z)//sr, qr/rule C2: replication slot "walrank" does not exist/, 'and says so');
 check_refused('C2', 'replication slot "walrank" does not exist', 'and again');

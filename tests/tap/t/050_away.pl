@@ -97,7 +97,7 @@ ok(!$d->ended && $d->{pid} == $pid, 'it was the same process all along');
 # a fast shutdown of the server does not wait for us
 my $t = time;
 $source->stop('fast');
-cmp_ok(time - $t, '<', 20, 'the server shuts down with the daemon attached');
+cmp_ok(time - $t, '<', 50, 'the server shuts down with the daemon attached, and not because wal_sender_timeout is over');
 $source->start;
 same('after that');
 is($d->stop, 0, 'ended');

@@ -18,14 +18,14 @@ $source->safe_psql('postgres', q{
 sub scores { my %seen; $seen{$_} = 1 for slurp($d->{ndjson}) =~ /"kind":"score".*?"key":\{"id":(\d+)\}/g; return join ' ', sort { $a <=> $b } keys %seen }
 
 $d->start('--create');
-poll('the log to name the policy', sub { slurp($d->{log}) =~ /row-level security policy for table "item"/ }, 60);
+poll('the log to name the policy', sub { slurp($d->{log}) =~ /row-level security policy for table "item"/ });
 my ($item) = grep { $_->{relation} eq 'public.item' } @{ $d->status->{tables} };
 ok($item, 'the table is there');
 isnt($item->{backfill}, 'filled', 'and not filled');
 is(scores(), '', 'and nothing of it is ranked');
 $source->safe_psql('postgres', 'ALTER TABLE item DISABLE ROW LEVEL SECURITY');
-$d->ready(90);
-poll('all of it to be ranked', sub { scores() eq join ' ', 1 .. 10 }, 30);
+$d->ready;
+poll('all of it to be ranked', sub { scores() eq join ' ', 1 .. 10 });
 is(scores(), join(' ', 1 .. 10), 'without the policy all of it is');
 is($d->stop, 0, 'stopped');
 done_testing();

@@ -21,7 +21,7 @@ sub tool
 {
 	my ($out, $err) = ('', '');
 	my $in = ref $_[0] ? ${ shift() } : '';
-	IPC::Run::run([ $tool, @_ ], '<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	IPC::Run::run([ $tool, @_ ], '<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	return ($? >> 8, $out, $err);
 }
 
@@ -193,11 +193,12 @@ says('status', 0, qr/^walrankd \S+ .*source +streaming.*public\.item +filled +10
 }
 
 # ---- stream, from the server -------------------------------------------------------------------------------------------
-my $writer = sub { sql("INSERT INTO item VALUES ($_[0], 1); UPDATE item SET v = v + 1 WHERE id = $_[0]; DELETE FROM item WHERE id = $_[0]") };
+my $written = sub { return "INSERT INTO item VALUES ($_[0], 1); UPDATE item SET v = v + 1 WHERE id = $_[0]; DELETE FROM item WHERE id = $_[0]" };
+my $writer = sub { sql($written->(@_)) };
 {
 	my ($out, $err) = ('', '');
-	my $h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--limit', '3' ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
-	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active AND slot_name LIKE 'walrank_stream_%'") == 1 }, 5) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
+	my $h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--limit', '3' ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active AND slot_name LIKE 'walrank_stream_%'") == 1 }) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
 	$writer->($_) for 100 .. 110;
 	$h->finish;
 	is($? >> 8, 0, 'stream --limit ends with 0') or diag($err);
@@ -207,10 +208,12 @@ my $writer = sub { sql("INSERT INTO item VALUES ($_[0], 1); UPDATE item SET v = 
 	poll('the temporary slot to go', sub { sql('SELECT count(*) FROM pg_replication_slots WHERE temporary') == 0 });
 	pass('its slot is gone');
 
+	my $session = $source->background_psql('postgres');
 	($out, $err) = ('', '');
-	$h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--format', 'pb', '--no-loop' ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
-	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active") == 1 }, 5) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
-	$writer->($_) for 200 .. 203;
+	$h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--format', 'pb', '--no-loop' ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active") == 1 }) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
+	$session->query_safe($written->($_)) for 200 .. 203; # at once: it waits for a second
+	$session->quit;
 	$h->finish;
 	is($? >> 8, 0, 'stream --no-loop ends when nothing comes') or diag($err);
 	my ($n, $bad, $inserts) = (0, 0, 0);
@@ -230,8 +233,8 @@ my $writer = sub { sql("INSERT INTO item VALUES ($_[0], 1); UPDATE item SET v = 
 
 	($out, $err) = ('', '');
 	my $end;
-	$h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--endpos', sql(q{SELECT pg_current_wal_insert_lsn() + 3000}) ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
-	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active") == 1 }, 5) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
+	$h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--endpos', sql(q{SELECT pg_current_wal_insert_lsn() + 3000}) ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active") == 1 }) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
 	$writer->($_) for 300 .. 330;
 	$h->finish;
 	is($? >> 8, 0, 'stream --endpos ends there') or diag($err);

@@ -41,11 +41,11 @@ $source->safe_psql('postgres', q{
 	UPDATE walrank.ranking SET definition = 'term v weight 2 v';
 	INSERT INTO item SELECT i, i FROM generate_series(3001, 100000) i;
 	COMMIT});
-poll('the first chunks', sub { rescore_units() > @before }, 60);
+poll('the first chunks', sub { rescore_units() > @before });
 $d->kill9;
 $d->start;
-poll('every item to be scored again', sub { scored(2) == 100000 }, 60);
-poll('the job to be over', sub { my $s = $d->status; $s && !$s->{scorer}{rescoring_job} }, 60);
+poll('every item to be scored again', sub { scored(2) == 100000 });
+poll('the job to be over', sub { my $s = $d->status; $s && !$s->{scorer}{rescoring_job} });
 is($d->stop, 0, 'stopped');
 my @units = rescore_units();
 splice @units, 0, scalar @before;

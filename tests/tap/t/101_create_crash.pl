@@ -38,7 +38,7 @@ sub create
 		my $ended = $d->ended;
 		$log = substr(slurp($d->{log}) // '', $from);
 		return $ended || $log =~ /stream ready|nothing to do/;
-	}, 60);
+	});
 	my $gone = $log !~ /stream ready|nothing to do/;
 	$d->kill9 unless $d->ended;
 	return wantarray ? ($gone, $log) : $gone;

@@ -53,9 +53,9 @@ sub same
 	$table //= 'item';
 	$d->catch_up;
 	my $expected = sql("SELECT id, v::float8 FROM $table ORDER BY id");
-	my $ok = eval { poll('the file', sub { told($table) eq $expected }, 30) };
+	my $ok = eval { poll('the file', sub { told($table) eq $expected }) };
 	is(told($table), $expected, "$when: the file has it all");
-	$ok = eval { poll('the table', sub { $search->safe_psql('postgres', "SELECT id, score FROM walrank_out.score_$table ORDER BY id") eq $expected }, 30) };
+	$ok = eval { poll('the table', sub { $search->safe_psql('postgres', "SELECT id, score FROM walrank_out.score_$table ORDER BY id") eq $expected }) };
 	is($search->safe_psql('postgres', "SELECT id, score FROM walrank_out.score_$table ORDER BY id"), $expected, "$when: so has the table");
 	return;
 }
@@ -70,7 +70,7 @@ sub run_until_ready
 	my $from = log_end();
 	$d->start(@arguments);
 	my $log = '';
-	poll("walrankd @arguments ($d->{log})", sub { my $ended = $d->ended; $log = log_since($from); return $ended || $log =~ /stream ready|nothing to do/ }, 60);
+	poll("walrankd @arguments ($d->{log})", sub { my $ended = $d->ended; $log = log_since($from); return $ended || $log =~ /stream ready|nothing to do/ });
 	$d->kill9 unless $d->ended;
 	return $log;
 }

@@ -105,7 +105,7 @@ sub refused
 	for my $case ([ 'table', $table ], [ 'file', $file ])
 	{
 		my ($name, $re) = @$case;
-		poll("sink $name to stop", sub { die "walrankd ended\n" if $d->ended; (sink($name)->{state} // '') eq 'stopped' }, 30);
+		poll("sink $name to stop", sub { die "walrankd ended\n" if $d->ended; (sink($name)->{state} // '') eq 'stopped' });
 		like(sink($name)->{note}, $re, "$when: sink $name says so");
 	}
 	work(3);
@@ -161,10 +161,10 @@ $d->stop;
 spew($d->{conf}, slurp($d->{conf}) =~ s/(\[sink table\].*?flush_interval = )10ms/${1}1min/sr);
 $d->start;
 $d->ready;
-poll('both sinks to run', sub { !grep { sink($_)->{state} ne 'streaming' } 'table', 'file' }, 30);
+poll('both sinks to run', sub { !grep { sink($_)->{state} ne 'streaming' } 'table', 'file' });
 work(10);
 my $rows = $next - 1;
-poll('the file sink to be ahead', sub { index(slurp($d->{ndjson}), "\"id\":$rows}") >= 0 }, 30);
+poll('the file sink to be ahead', sub { index(slurp($d->{ndjson}), "\"id\":$rows}") >= 0 });
 kill 'STOP', $d->{pid};
 is(there("SELECT count(*) FROM walrank_out.score_item WHERE id = $rows"), 0, 'the batch is still gathered');
 my $other = daemon_new($source, name => 'other', postgres => $source, sinkdb => 'search');
@@ -172,8 +172,8 @@ spew($other->{conf}, slurp($other->{conf}) =~ s/^path = .*$/path = $d->{ndjson}/
 system('cp', '-a', $d->{state}, $other->{state}) == 0 or die;
 unlink grep { -S } glob("$other->{state}/*");
 $other->start;
-poll('the other one to write', sub { there("SELECT count(*) FROM walrank_out.score_item WHERE id = $rows") == 1 }, 60);
-poll('its file sink to find the lock', sub { (sink('file', $other)->{note} // '') =~ /locked by another process/ }, 30);
+poll('the other one to write', sub { there("SELECT count(*) FROM walrank_out.score_item WHERE id = $rows") == 1 });
+poll('its file sink to find the lock', sub { (sink('file', $other)->{note} // '') =~ /locked by another process/ });
 $other->kill9;
 my $before = everything();
 my $said = length slurp($d->{log});
@@ -202,8 +202,10 @@ for my $name ('table', 'file')
 {
 	run_ok("sink $name is filled while the daemon runs", Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'sink', 'fill', $name);
 }
-poll('both sinks to be filled', sub { !grep { (sink($_)->{state} // '') ne 'streaming' } 'table', 'file' }, 60);
+poll('both sinks to go on', sub { !grep { (sink($_)->{state} // '') ne 'streaming' } 'table', 'file' });
 work(5);
+$d->catch_up;
+poll('both sinks to be filled', sub { !grep { (sink($_)->{phase} // '') ne 'whole' } 'table', 'file' });
 same('filled');
 unlike(shown(), qr/^\Q{"pos":"1\E\./m, 'filled: the file begins with the fill');
 for my $name ('table', 'file')

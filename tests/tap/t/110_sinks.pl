@@ -22,7 +22,7 @@ sub there { return $search->safe_psql('postgres', $_[0]) }
 sub tool
 {
 	my ($out, $err) = ('', '');
-	IPC::Run::run([ $tool, @conf, @_ ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	IPC::Run::run([ $tool, @conf, @_ ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	return ($? >> 8, $out, $err);
 }
 

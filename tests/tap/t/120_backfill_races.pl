@@ -32,7 +32,7 @@ sub phase_is
 	poll("$table: $phase, chunk $chunk", sub {
 		my $b = backfill();
 		return $b->{running} && $b->{relation} eq "public.$table" && $b->{phase} eq $phase && $b->{chunk} == $chunk;
-	}, 60);
+	});
 	return;
 }
 
@@ -51,24 +51,24 @@ sub pid_of
 {
 	my ($what) = @_;
 	my $where = $what eq 'walsender' ? "pid = (SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'walrank')" : "application_name = 'walrank backfill $what'";
-	return poll("session $what", sub { $source->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where") }, 30);
+	return poll("session $what", sub { $source->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where") });
 }
 
 sub exported
 {
-	poll('the exported snapshot', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_replication_slots WHERE temporary AND confirmed_flush_lsn IS NOT NULL") }, 60);
+	poll('the exported snapshot', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_replication_slots WHERE temporary AND confirmed_flush_lsn IS NOT NULL") });
 	return;
 }
 
 sub imported
 {
-	poll('the imported snapshot', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walrank backfill reader' AND state = 'idle in transaction' AND query ~ 'pg_current_snapshot'") }, 60);
+	poll('the imported snapshot', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walrank backfill reader' AND state = 'idle in transaction' AND query ~ 'pg_current_snapshot'") });
 	return;
 }
 
 sub waits_for_lock
 {
-	poll('the reader to wait for the lock', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walrank backfill reader' AND wait_event_type = 'Lock'") }, 60);
+	poll('the reader to wait for the lock', sub { $source->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walrank backfill reader' AND wait_event_type = 'Lock'") });
 	return;
 }
 
@@ -233,10 +233,11 @@ for my $what ($ENV{WHAT} ? split / /, $ENV{WHAT} : sort keys %happens)
 		(my $make = $start) =~ s/NAME/$table/g;
 		$source->safe_psql('postgres', $make);
 		at_step($table, $step, $sql, $exclusive{$what});
-		poll("$table to be filled", sub { state_of($table) eq 'filled' }, 60);
+		poll("$table to be filled", sub { state_of($table) eq 'filled' });
 		push @tables, $table;
 	}
 }
+$d->catch_up;
 $d->ready;
 $d->catch_up;
 my ($items, $scores) = replayed();
@@ -267,19 +268,19 @@ $source->safe_psql('postgres', $start =~ s/NAME/queued/gr);
 	waits_for_lock();
 	my $second = $source->background_psql('postgres');
 	$second->query_until(qr/sent/, "\\echo sent\nALTER TABLE queued ADD later int;\n\\echo over\n");
-	poll('the second in line', sub { $source->safe_psql('postgres', q{SELECT count(*) > 1 FROM pg_locks WHERE relation = 'queued'::regclass AND NOT granted}) eq 't' }, 30);
+	poll('the second in line', sub { $source->safe_psql('postgres', q{SELECT count(*) > 1 FROM pg_locks WHERE relation = 'queued'::regclass AND NOT granted}) eq 't' });
 	commit_and_quit($locker);
-	poll('queued to be filled', sub { state_of('queued') eq 'filled' }, 60);
+	poll('queued to be filled', sub { state_of('queued') eq 'filled' });
 	$second->query_until(qr/over/, '');
 	$second->quit;
 	pass('who waits for the reading is not waited for by it');
-	poll('the altered table', sub { state_of('queued') eq 'filled' && !backfill()->{running} }, 60);
+	poll('the altered table', sub { state_of('queued') eq 'filled' && !backfill()->{running} });
 
 	# a table that somebody has to himself keeps nobody from stopping
 	$locker = $source->background_psql('postgres');
 	$locker->query_safe('BEGIN; LOCK TABLE queued IN ACCESS EXCLUSIVE MODE');
 	Walrank::run_quiet(Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', 'queued');
-	poll('a session that waits', sub { $source->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE relation = 'queued'::regclass AND NOT granted}) }, 30);
+	poll('a session that waits', sub { $source->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE relation = 'queued'::regclass AND NOT granted}) });
 	is($d->stop, 0, 'stopped while a table is locked');
 	commit_and_quit($locker);
 	$d->start;
@@ -292,7 +293,7 @@ if ($tier ne 'check')
 	my $open = writer();
 	my $pid = $source->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND backend_type = 'client backend'});
 	Walrank::run_quiet(Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', $tables[0]);
-	poll('the one who is waited for', sub { slurp($d->{log}) =~ /the snapshot waits for writing transactions of pid $pid / }, 30);
+	poll('the one who is waited for', sub { slurp($d->{log}) =~ /the snapshot waits for writing transactions of pid $pid / });
 	pass('who holds up a snapshot is named');
 	commit_and_quit($open);
 	$d->ready;
@@ -308,7 +309,7 @@ spew($d->{conf}, slurp($d->{conf}) =~ s/chunk_rows = 6/chunk_rows = 15/r);
 $d->{pid} && kill 'HUP', $d->{pid};
 $d->ready;
 # before its first reading has begun, what a change does not carry is known to nobody
-poll('busy to be filled', sub { state_of('busy') eq 'filled' }, 60);
+poll('busy to be filled', sub { state_of('busy') eq 'filled' });
 
 sub id { return 1 + int rand 45 }
 sub random_sql
@@ -335,13 +336,16 @@ for my $round (1 .. $rounds)
 {
 	my $before = backfill()->{done};
 	my $over = 0;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	Walrank::run_quiet(Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', 'busy');
-	for (1 .. 400)
+	while (time < $end)
 	{
 		$source->safe_psql('postgres', 'BEGIN; ' . join('; ', map { random_sql() } 0 .. rand 3) . '; COMMIT');
 		$deeds++;
 		$over = backfill()->{done} > $before && state_of('busy') eq 'filled' and last;
 	}
+	$d->catch_up;
+	$d->ready;
 	$d->catch_up;
 	($items, $scores) = replayed();
 	my $n = $over ? differences('busy', $items, $scores) : 1;

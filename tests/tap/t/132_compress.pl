@@ -40,7 +40,7 @@ same('before');
 # the feed is synced when a snapshot is made, and compressed after that
 for my $log (qw(journal feed))
 {
-	poll("all of the $log but its end to be compressed", sub { packed($log) >= 5 && plain($log) <= 2 }, 60);
+	poll("all of the $log but its end to be compressed", sub { packed($log) >= 5 && plain($log) <= 2 });
 	ok(packed($log) >= 5, "$log: compressed");
 }
 my $bytes = $d->status->{journal}{bytes};

@@ -33,7 +33,7 @@ sub same
 work();
 same('at first');
 my $wal = $source->safe_psql('postgres', "SELECT pg_current_wal_lsn() - '0/0'");
-poll('the slot to follow the sinks', sub { confirmed() >= $wal }, 30);
+poll('the slot to follow the sinks', sub { confirmed() >= $wal });
 pass('with all sinks streaming the slot follows');
 
 # one sink is held: journal and the other sink go on, the slot does not
@@ -41,7 +41,7 @@ my $holder = $search->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE walrank_out.score_item IN ACCESS EXCLUSIVE MODE');
 work() for 1 .. 5;
 $wal = $source->safe_psql('postgres', "SELECT pg_current_wal_lsn() - '0/0'");
-poll('the other sink to have it', sub { end_of('file') >= $wal }, 30);
+poll('the other sink to have it', sub { end_of('file') >= $wal });
 sleep 1;
 cmp_ok(Walrank::Daemon::lsn_number($d->status->{source}{durable}), '>=', $wal, 'the journal has it durably');
 cmp_ok(confirmed(), '<=', end_of('table'), 'but the slot waits where the slowest sink is');
@@ -52,7 +52,7 @@ my $held = confirmed();
 $d->kill9;
 work();
 $d->start;
-poll('streaming', sub { ($d->status // {})->{source}{state} // '' eq 'streaming' }, 30);
+poll('streaming', sub { (($d->status // {})->{source}{state} // '') eq 'streaming' });
 sleep 1.5;
 is(confirmed(), $held, 'a restart of the daemon moves it neither way');
 
@@ -67,17 +67,17 @@ $holder->quit;
 same('after that');
 is($d->status->{source}{dropped}, 0, 'nothing came twice from the server');
 $wal = $source->safe_psql('postgres', "SELECT pg_current_wal_lsn() - '0/0'");
-poll('the slot to follow again', sub { confirmed() >= $wal }, 30);
+poll('the slot to follow again', sub { confirmed() >= $wal });
 
 # a paused sink holds it as well
 run_ok('paused', Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'sink', 'pause', 'table');
 work();
 $wal = $source->safe_psql('postgres', "SELECT pg_current_wal_lsn() - '0/0'");
-poll('the other sink to have it', sub { end_of('file') >= $wal }, 30);
+poll('the other sink to have it', sub { end_of('file') >= $wal });
 sleep 1;
 cmp_ok(confirmed(), '<', $wal, 'the slot waits for a paused sink');
 run_ok('resumed', Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'sink', 'resume', 'table');
-poll('the slot to follow once more', sub { confirmed() >= $wal }, 30);
+poll('the slot to follow once more', sub { confirmed() >= $wal });
 same('in the end');
 is($d->stop, 0, 'ended');
 done_testing();

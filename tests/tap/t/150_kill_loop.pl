@@ -47,7 +47,7 @@ sub kill_server
 	poll('the server to start again', sub {
 		$node->{_pid} = undef; # a start that failed has taken it from a stale file
 		return $node->start(fail_ok => 1);
-	}, 60);
+	});
 	return;
 }
 
@@ -71,7 +71,7 @@ sub first_applied
 	poll('a change to be applied', sub {
 		die "walrankd ended with $d->{ended}\n" if $d->ended;
 		return $applied->() > $before;
-	}, 60);
+	});
 	return time - $began;
 }
 

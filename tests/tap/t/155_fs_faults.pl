@@ -94,13 +94,13 @@ sub end_cleanly
 {
 	my ($run) = @_;
 	my $d = $run->{d};
-	my $code = $d->ended ? $d->{ended} : $d->signal('TERM', 40);
+	my $code = $d->ended ? $d->{ended} : $d->signal('TERM');
 	return if $code eq '0';
 	push @{ $run->{ends} }, $code;
 	start($run, 0);
-	$d->ready(30);
-	$d->catch_up(30);
-	$code = $d->signal('TERM', 40);
+	$d->ready;
+	$d->catch_up;
+	$code = $d->signal('TERM');
 	die "the second stop ended with $code\n" if $code ne '0';
 	return;
 }
@@ -145,14 +145,14 @@ sub run_one
 	my $log = -s $d->{log} // 0;
 	my $ok = eval {
 		start(\%run, $fault && $fault->{process} == 1, '--create');
-		persist(\%run, sub { $d->ready(30) }, '--create');
+		persist(\%run, sub { $d->ready }, '--create');
 		transactions(\%run, 6);
-		persist(\%run, sub { $d->catch_up(30) });
+		persist(\%run, sub { $d->catch_up });
 		end_cleanly(\%run);
 		$run{process} = 2;
 		start(\%run, $fault && $fault->{process} == 2);
 		transactions(\%run, 2);
-		persist(\%run, sub { $d->ready(30); $d->catch_up(30) });
+		persist(\%run, sub { $d->ready; $d->catch_up });
 		end_cleanly(\%run);
 		1;
 	};

@@ -51,7 +51,7 @@ while ($left > 0)
 	}
 	my $acknowledged = writers_stop($w);
 	$_->heal for values %proxy;
-	$d->ready(90);
+	$d->ready;
 	$left -= $time;
 	$oracle->check(($seconds - $left) . " of $seconds s", $acknowledged);
 	last if grep { !$_ } Test::More->builder->summary;

@@ -28,7 +28,7 @@ sub die_run
 	my $out = '';
 	local $ENV{LD_PRELOAD} = die_library();
 	local $ENV{WALRANK_DIE_AT} = $n;
-	IPC::Run::run(\@command, '<', \undef, '>&', \$out, IPC::Run::timeout(60));
+	IPC::Run::run(\@command, '<', \undef, '>&', \$out, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	return ($? >> 8, $out);
 }
 
