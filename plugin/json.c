@@ -184,6 +184,15 @@ put_codepoint(StringInfo out, pg_wchar c)
 		appendStringInfo(out, "\\u%04x", c);
 }
 
+/* The bytes of the character at the start, which the server may have stored without checking it. */
+static int
+character_bytes(const uint8_t *at, const uint8_t *end)
+{
+	int len = pg_utf_mblen(at);
+
+	return len <= end - at && pg_utf8_islegal(at, len) ? len : 0;
+}
+
 static void
 put_string(StringInfo out, Slice s)
 {
@@ -193,9 +202,14 @@ put_string(StringInfo out, Slice s)
 	appendStringInfoChar(out, '"');
 	for (const uint8_t *at = s.data; at < end;)
 	{
-		int len = pg_utf_mblen(at);
+		int len = character_bytes(at, end);
 
-		if (*at == '"' || *at == '\\')
+		if (len == 0)
+		{
+			put_codepoint(out, 0xfffd);
+			len = 1;
+		}
+		else if (*at == '"' || *at == '\\')
 			appendStringInfo(out, "\\%c", *at);
 		else if (*at < 0x20 || (ascii && *at >= 0x80))
 			put_codepoint(out, utf8_to_unicode(at));
