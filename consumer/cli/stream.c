@@ -32,6 +32,11 @@ enum
 {
 	STREAM_SLOT,
 	STREAM_PUBLICATIONS,
+	STREAM_MODE,
+	STREAM_ATTRIBUTES,
+	STREAM_OLD_VALUES,
+	STREAM_MESSAGES,
+	STREAM_ORIGIN,
 	STREAM_FORMAT,
 	STREAM_STARTPOS,
 	STREAM_ENDPOS,
@@ -43,6 +48,12 @@ enum
 static const CliOption options[] = {
 	{"--slot", "NAME", "an existing slot of plugin walrank instead of a temporary one"},
 	{"--publications", "LIST", "publications to follow (default: all tables)"},
+	{"--mode", "row|delta", "whole rows (default), or what changed where the server knows"},
+	{"--attributes", "LIST",
+	 "only these columns, or column.key of jsonb objects; * stands for any characters"},
+	{"--old-values", NULL, "with the old values of what changed, where the server knows them"},
+	{"--messages", "LIST", "also logical messages of these prefixes"},
+	{"--origin", "any|none", "none: only what was not replicated to the server (default: any)"},
 	{"--format", "json|pb", "one JSON line per frame (default), or length-delimited protobuf"},
 	{"--startpos", "LSN", "where an existing slot starts"},
 	{"--endpos", "LSN", "stop after the first transaction that ends at or after LSN"},
@@ -75,7 +86,13 @@ static int
 stream_server(const Cli *cli, const char *const *values, uint64_t limit)
 {
 	Peek *peek = NULL;
-	PeekSettings settings = {.slot = values[STREAM_SLOT], .publications = values[STREAM_PUBLICATIONS]};
+	PeekSettings settings = {.slot = values[STREAM_SLOT],
+							 .options = {[PEEK_PUBLICATIONS] = values[STREAM_PUBLICATIONS],
+										 [PEEK_MODE] = values[STREAM_MODE],
+										 [PEEK_ATTRIBUTES] = values[STREAM_ATTRIBUTES],
+										 [PEEK_OLD_VALUES] = values[STREAM_OLD_VALUES] != NULL ? "on" : NULL,
+										 [PEEK_MESSAGES] = values[STREAM_MESSAGES],
+										 [PEEK_ORIGIN] = values[STREAM_ORIGIN]}};
 	Buffer conninfo = {0};
 	Error err = {0};
 	uint64_t n = 0;

@@ -89,6 +89,24 @@ make_slot(PGconn *conn, const char *slot, Error *err)
 	return ok;
 }
 
+static void
+append_options(PGconn *conn, const PeekSettings *settings, Buffer *command)
+{
+	static const char *const names[PEEK_OPTIONS] = {"publication_names", "mode",	 "attributes",
+													"old_values",		 "messages", "origin"};
+
+	for (int i = 0; i < PEEK_OPTIONS; i++)
+	{
+		char *value;
+
+		if (settings->options[i] == NULL)
+			continue;
+		value = PQescapeLiteral(conn, settings->options[i], strlen(settings->options[i]));
+		buffer_printf(command, ", %s %s", names[i], value);
+		PQfreemem(value);
+	}
+}
+
 static bool
 start(PGconn *conn, const PeekSettings *settings, const char *slot, Error *err)
 {
@@ -99,13 +117,7 @@ start(PGconn *conn, const PeekSettings *settings, const char *slot, Error *err)
 
 	buffer_printf(&command, "START_REPLICATION SLOT %s LOGICAL " LSN_FORMAT " (format '%s'", name,
 				  LSN_ARGS(settings->start), settings->protobuf ? "protobuf" : "json");
-	if (settings->publications != NULL)
-	{
-		char *list = PQescapeLiteral(conn, settings->publications, strlen(settings->publications));
-
-		buffer_printf(&command, ", publication_names %s", list);
-		PQfreemem(list);
-	}
+	append_options(conn, settings, &command);
 	buffer_printf(&command, ")");
 	res = PQexec(conn, (char *) command.data);
 	ok = PQresultStatus(res) == PGRES_COPY_BOTH;

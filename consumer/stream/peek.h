@@ -13,14 +13,26 @@
 
 typedef struct Peek Peek;
 
+/* Options of the plugin that a look may set; see walrank-plugin(7). */
+typedef enum
+{
+	PEEK_PUBLICATIONS,
+	PEEK_MODE,
+	PEEK_ATTRIBUTES,
+	PEEK_OLD_VALUES,
+	PEEK_MESSAGES,
+	PEEK_ORIGIN,
+	PEEK_OPTIONS,
+} PeekOption;
+
 typedef struct PeekSettings
 {
 	const char *conninfo;
-	const char *slot;		  /* NULL: a temporary one */
-	const char *publications; /* NULL: all tables */
-	bool protobuf;			  /* else one line of JSON per frame */
-	Lsn start;				  /* 0: where the slot stands */
-	Lsn end;				  /* 0: none */
+	const char *slot;				   /* NULL: a temporary one */
+	const char *options[PEEK_OPTIONS]; /* NULL: the plugin's default */
+	bool protobuf;					   /* else one line of JSON per frame */
+	Lsn start;						   /* 0: where the slot stands */
+	Lsn end;						   /* 0: none */
 } PeekSettings;
 
 typedef enum

@@ -241,6 +241,23 @@ my $writer = sub { sql($written->(@_)) };
 	my @lines = split /\n/, $out;
 	ok(@lines > 0 && @lines < 93, 'with what came before (' . @lines . ' frames)');
 }
+{
+	my ($out, $err) = ('', '');
+	my $h = IPC::Run::start([ $tool, @daemon, 'stream', '--publications', 'walrank', '--no-loop', '--mode', 'delta', '--attributes', 'v', '--old-values', '--messages', 'tool*', '--origin', 'none' ],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	eval { poll('a temporary slot', sub { sql("SELECT count(*) FROM pg_replication_slots WHERE temporary AND active") == 1 }) } or BAIL_OUT("$@" . do { eval { $h->finish }; $err });
+	sql(q{ALTER TABLE item REPLICA IDENTITY FULL; INSERT INTO item VALUES (400, 1); UPDATE item SET v = 2 WHERE id = 400; UPDATE item SET v = 2 WHERE id = 400;
+		SELECT pg_logical_emit_message(true, 'tool1', 'said'), pg_logical_emit_message(true, 'other', 'not asked for');
+		DELETE FROM item WHERE id = 400; ALTER TABLE item REPLICA IDENTITY DEFAULT});
+	$h->finish;
+	is($? >> 8, 0, 'stream with options of the plugin') or diag($err);
+	my @entries = map { @{ decode_json($_)->{entries} } } split /\n/, $out;
+	my @changes = map { $_->{change} // () } @entries;
+	is_deeply([ map { $_->{op} } @changes ], [qw(INSERT UPDATE DELETE)], '--attributes: an update that touches none is left out');
+	is_deeply([ map { [ $_->{oldValue}, $_->{value} ] } @{ $changes[1]{attributes} } ], [ [ { int => '1' }, { int => '2' } ] ], '--mode, --old-values');
+	is_deeply([ map { $_->{message} // () } @entries ], [ { prefix => 'tool1', content => 'c2FpZA==' } ], '--messages');
+}
+says('stream: unknown mode', 2, qr/It is either "row" or "delta"/, @daemon, 'stream', '--mode', 'diff', '--no-loop');
 says("stream refuses the daemon's slot while it runs", 2, qr/slot "walrank" belongs to a daemon.*HINT.*--from/s, @daemon, 'stream', '--slot', 'walrank', '--no-loop');
 says('stream: unknown format', 2, qr/unknown format "xml": json or pb/, @daemon, 'stream', '--format', 'xml');
 says('stream: bad LSN', 2, qr/"zero" is not an LSN/, @daemon, 'stream', '--endpos', 'zero');
