@@ -126,6 +126,13 @@ $(B)/fuzz/%: tests/fuzz/%.c $(S)/libwalrank.a
 	@echo '  CC (fuzz)    $<'
 	$(Q)$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -MMD -MP -o $@ $< $(S)/libwalrank.a $(LIBS)
 
+# the plugin's own source, outside a server
+$(B)/fuzz/fuzz_patterns: tests/fuzz/fuzz_patterns.c plugin/patterns.c plugin/patterns.h
+	@mkdir -p $(@D)
+	@echo '  CC (fuzz)    $<'
+	$(Q)$(SAN_CC) -fsanitize=fuzzer $(filter-out -Wshadow,$(SAN_FLAGS)) -Iplugin -isystem $(shell $(PG_CONFIG) --includedir-server) -o $@ $< \
+	    -L$(shell $(PG_CONFIG) --pkglibdir) -lpgcommon -lpgport
+
 .PHONY: fuzz-build fuzz
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 
