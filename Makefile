@@ -119,6 +119,27 @@ $(S)/libwalrank.a: $(SAN_LIB)
 	@echo '  AR           $@'
 	$(Q)ar qcs $@ $^
 
+# The server's library for a server that has libasan preloaded: tests/tap/t/036.
+SAN_SO_FLAGS = $(filter-out $(OPT),$(SO_FLAGS)) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+$(S)/so/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC (san)     $<'
+	$(Q)gcc $(SAN_SO_FLAGS) -MMD -MP -c $< -o $@
+
+$(B)/asan/walrank.so: $(SO_SRC:%.c=$(S)/so/%.o) $(S)/so/tests/san/exact.o
+	@mkdir -p $(@D)
+	@echo '  LINK (san)   $@'
+	$(Q)gcc -shared -Wl,-Bsymbolic -Wl,--wrap=detoast_attr -Wl,--wrap=pfree $(SAN_SO_FLAGS) -o $@ $^ -lm
+
+$(B)/asan/first.so: tests/san/first.c
+	@mkdir -p $(@D)
+	@echo '  LINK (san)   $@'
+	$(Q)gcc -shared -fPIC -Wl,-z,initfirst -o $@ $<
+
+.PHONY: so-san
+so-san: $(B)/asan/walrank.so $(B)/asan/first.so
+
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 $(B)/fuzz/%: tests/fuzz/%.c $(S)/libwalrank.a
@@ -180,7 +201,7 @@ check-deps:
 	@scripts/deps build test
 
 stage-files: check-deps
-	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault sim
+	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault sim so-san
 
 check: stage-files
 	@scripts/unroot tests/run check $(TESTS)

@@ -1,0 +1,51 @@
+-- What a consumer makes of a Change, in SQL alone: an oracle that shares no code with the plugin.
+-- The rules are those of doc/walrank-plugin.7.scd, "What changed".
+
+-- A Value (proto3 JSON) as jsonb, numbers with every digit and trailing zero.
+CREATE FUNCTION wire_value(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE
+		WHEN v ? 'null' THEN 'null'::jsonb
+		WHEN v ? 'bool' THEN v -> 'bool'
+		WHEN v ? 'int' THEN to_jsonb((v ->> 'int')::numeric)
+		WHEN v ? 'text' THEN v -> 'text'
+		WHEN v ? 'json' THEN (v ->> 'json')::jsonb
+		WHEN v ? 'decimal' THEN to_jsonb((CASE WHEN v #>> '{decimal,negative}' = 'true' THEN '-' ELSE '' END
+			|| (v #>> '{decimal,digits}') || 'e' || coalesce(v #>> '{decimal,exponent}', '0'))::numeric)
+		WHEN v ? 'list' THEN coalesce(
+			(SELECT jsonb_agg(wire_value(x) ORDER BY i) FROM jsonb_array_elements(v #> '{list,values}') WITH ORDINALITY AS e(x, i)),
+			'[]'::jsonb)
+	END $$;
+
+CREATE FUNCTION wire_key(a jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS
+	$$ SELECT convert_from(decode(a ->> 'key', 'base64'), 'UTF8') $$;
+
+-- The column after a change, from its attributes there and what it was; SQL null counts as JSON null.
+CREATE FUNCTION wire_apply(old jsonb, attributes jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE
+		WHEN count(*) = 0 THEN coalesce(old, 'null')
+		WHEN count(*) FILTER (WHERE keyed AND set) > 0 THEN
+			(CASE WHEN bool_or(unknown) OR jsonb_typeof(old) IS DISTINCT FROM 'object' THEN '{}'::jsonb ELSE old END
+				- coalesce(array_agg(key) FILTER (WHERE keyed AND removed), '{}'))
+			|| jsonb_object_agg(key, wire_value(a -> 'value')) FILTER (WHERE keyed AND set)
+		WHEN count(*) FILTER (WHERE NOT keyed) = 1 THEN (array_agg(wire_value(a -> 'value')) FILTER (WHERE NOT keyed))[1]
+		ELSE old - array_agg(key)
+	END
+	FROM (SELECT a, a ? 'key' AS keyed, wire_key(a) AS key, NOT a ? 'state' AS set, a ->> 'state' = 'REMOVED' AS removed,
+			NOT a ? 'changed' AS unknown
+		FROM jsonb_array_elements(attributes) AS x(a)) AS s $$;
+
+-- What is wrong with the attributes of a whole row and their old values; null when nothing is.
+CREATE FUNCTION wire_wrong(old jsonb, new jsonb, attributes jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT string_agg(a::text, ' ') FROM (
+		SELECT a, wire_key(a) AS key, CASE WHEN jsonb_typeof(old) = 'object' THEN old ELSE '{}' END AS o
+		FROM jsonb_array_elements(attributes) AS x(a)) AS s
+	WHERE CASE
+		WHEN a ? 'key' THEN
+			(a ->> 'changed' = 'YES') IS DISTINCT FROM ((o -> key)::text IS DISTINCT FROM (new -> key)::text)
+			OR (a ->> 'state' = 'REMOVED') IS DISTINCT FROM (CASE WHEN new ? key THEN NULL ELSE true END)
+			OR a ? 'oldValue' IS DISTINCT FROM (o ? key AND a ->> 'changed' = 'YES')
+			OR a ? 'oldValue' AND wire_value(a -> 'oldValue')::text <> (o -> key)::text
+		ELSE (a ->> 'changed' = 'YES') IS DISTINCT FROM (old::text IS DISTINCT FROM new::text)
+			OR a ? 'oldValue' IS DISTINCT FROM (a ->> 'changed' = 'YES' AND (o = '{}'))
+			OR a ? 'oldValue' AND wire_value(a -> 'oldValue')::text <> coalesce(old::text, 'null')
+		END $$;
