@@ -1,13 +1,28 @@
 -- What a consumer makes of a Change, in SQL alone: an oracle that shares no code with the plugin.
 -- The rules are those of doc/walrank-plugin.7.scd, "What changed".
 
+CREATE FUNCTION wire_date(days int) RETURNS date LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE days WHEN -2147483648 THEN '-infinity'::date WHEN 2147483647 THEN 'infinity' ELSE '2000-01-01'::date + days END $$;
+
+CREATE FUNCTION wire_timestamp(us int8) RETURNS timestamp LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE us WHEN -9223372036854775808 THEN '-infinity'::timestamp WHEN 9223372036854775807 THEN 'infinity'
+		ELSE '2000-01-01'::timestamp + (us / 86400000000 || ' days')::interval + (us % 86400000000 || ' microseconds')::interval END $$;
+
 -- A Value (proto3 JSON) as jsonb, numbers with every digit and trailing zero.
 CREATE FUNCTION wire_value(v jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE
 		WHEN v ? 'null' THEN 'null'::jsonb
 		WHEN v ? 'bool' THEN v -> 'bool'
 		WHEN v ? 'int' THEN to_jsonb((v ->> 'int')::numeric)
+		WHEN v ? 'double' THEN v -> 'double'
+		WHEN v ? 'float' THEN v -> 'float'
 		WHEN v ? 'text' THEN v -> 'text'
+		WHEN v ? 'bytes' THEN to_jsonb(decode(v ->> 'bytes', 'base64'))
+		WHEN v ? 'date' THEN to_jsonb(wire_date((v ->> 'date')::int))
+		WHEN v ? 'timestamp' THEN to_jsonb(wire_timestamp((v ->> 'timestamp')::int8))
+		WHEN v ? 'timestamptz' THEN to_jsonb(wire_timestamp((v ->> 'timestamptz')::int8) AT TIME ZONE 'UTC')
+		WHEN v #> '{decimal,special}' IS NOT NULL THEN to_jsonb(CASE v #>> '{decimal,special}'
+			WHEN 'NAN' THEN 'NaN' WHEN 'INFINITY' THEN 'Infinity' ELSE '-Infinity' END)
 		WHEN v ? 'json' THEN (v ->> 'json')::jsonb
 		WHEN v ? 'decimal' THEN to_jsonb((CASE WHEN v #>> '{decimal,negative}' = 'true' THEN '-' ELSE '' END
 			|| (v #>> '{decimal,digits}') || 'e' || coalesce(v #>> '{decimal,exponent}', '0'))::numeric)
