@@ -62,6 +62,13 @@ compat_tupdesc_complete(TupleDesc descriptor)
 #define compat_publication_excepts(form) ((void) (form), false)
 #endif
 
+/* 18 and later leave generated columns out unless the publication asks for them; before, nothing could be asked. */
+#if PG_VERSION_NUM >= 180000
+#define compat_publication_generated(form) ((form)->pubgencols != PUBLISH_GENCOLS_NONE)
+#else
+#define compat_publication_generated(form) ((void) (form), true)
+#endif
+
 /*
  * Up to 15 a transaction whose changes are all skipped would be silent for as long as it lasts, and
  * the connection would time out; 16 and later report progress by themselves.

@@ -25,9 +25,10 @@ typedef struct Diff
 	RelMeta *meta;
 	const ChangeStyle *style;
 	WireOp op;
-	bool has_old; /* the old row holds at least what the identity says */
-	bool compare; /* both rows hold all columns */
-	bool differs; /* some chosen attribute, or the key, is not known to be unchanged */
+	bool has_old;	/* the old row holds at least what the identity says */
+	bool old_whole; /* it holds all columns */
+	bool compare;	/* both rows do */
+	bool differs;	/* some chosen attribute, or the key, is not known to be unchanged */
 } Diff;
 
 /* ---- attributes -------------------------------------------------------------------------- */
@@ -627,8 +628,9 @@ says_something(const Diff *diff)
 	return diff->op != OP_UPDATE || diff->differs || (!diff->compare && diff->style->attributes == NULL);
 }
 
-bool
-change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireOp op, HeapTuple new_tuple,
+/* The beginning of a Change, its key included. */
+static Diff
+begin_change(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireOp op, HeapTuple new_tuple,
 			 HeapTuple old_tuple)
 {
 	Diff diff = {.writer = writer,
@@ -637,10 +639,9 @@ change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireO
 				 .style = style,
 				 .op = op,
 				 .has_old = old_tuple != NULL};
-	bool old_whole = diff.has_old && meta->identity == IDENTITY_FULL;
-	int values_bytes_max = writer->value_bytes_max * (style->old_values ? 2 : 1);
 
-	diff.compare = op == OP_UPDATE && old_whole;
+	diff.old_whole = diff.has_old && meta->identity == IDENTITY_FULL;
+	diff.compare = op == OP_UPDATE && diff.old_whole;
 	if (new_tuple != NULL)
 		heap_deform_tuple(new_tuple, meta->descriptor, meta->new_row.values, meta->new_row.nulls);
 	if (diff.has_old)
@@ -650,12 +651,32 @@ change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireO
 	encode_fixed64_field(diff.out, CHANGE_RELATION, meta->fingerprint);
 	encode_small_field(diff.out, CHANGE_OP, op);
 	write_keys(&diff);
+	return diff;
+}
+
+bool
+change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireOp op, HeapTuple new_tuple,
+			 HeapTuple old_tuple)
+{
+	Diff diff = begin_change(writer, meta, style, op, new_tuple, old_tuple);
+	int values_bytes_max = writer->value_bytes_max * (style->old_values ? 2 : 1);
+
 	writer->end_max = diff.out->len + values_bytes_max + OVERHEAD_BYTES;
 	if (op != OP_DELETE)
 		put_columns(&diff, put_column);
-	else if (style->old_values && old_whole)
+	else if (style->old_values && diff.old_whole)
 		put_columns(&diff, put_deleted_column);
 	if (writer->flags != 0)
 		encode_varint_field(diff.out, CHANGE_FLAGS, writer->flags);
 	return says_something(&diff);
+}
+
+void
+change_write_key(ValueWriter *writer, RelMeta *meta, WireOp op, HeapTuple new_tuple, HeapTuple old_tuple,
+				 uint32 flag)
+{
+	static const ChangeStyle style;
+	Diff diff = begin_change(writer, meta, &style, op, new_tuple, old_tuple);
+
+	encode_varint_field(diff.out, CHANGE_FLAGS, writer->flags | flag);
 }

@@ -32,4 +32,8 @@ typedef struct ChangeStyle
 extern bool change_write(ValueWriter *writer, RelMeta *meta, const ChangeStyle *style, WireOp op,
 						 HeapTuple new_tuple, HeapTuple old_tuple);
 
+/* Append the body of a Change that has only its key, as far as it is known, with a flag beside what that takes. */
+extern void change_write_key(ValueWriter *writer, RelMeta *meta, WireOp op, HeapTuple new_tuple,
+							 HeapTuple old_tuple, uint32 flag);
+
 #endif /* WALRANK_DIFF_H */

@@ -15,6 +15,7 @@
 #include "access/htup.h"
 #include "lib/stringinfo.h"
 #include "port/pg_crc32c.h"
+#include "utils/array.h"
 
 #include "wire.h"
 
@@ -190,13 +191,16 @@ extern void frames_tail(Frames *frames);
 /*
  * Append the body of a Change (op insert, every attribute changed) for a record of a table's row
  * type and, unless relation_out is NULL, the body of the table's Relation: the bytes a stream with
- * that max_value_bytes would carry for the same row.  Needs an ordinary snapshot, since out-of-line values are fetched.
- * Errors when the record is not of a table's row type.
+ * that max_value_bytes and those publications would carry for the same row.  Needs an ordinary snapshot, since
+ * out-of-line values are fetched.
+ *   publications  array of text; NULL: rows and columns are all published
+ * False, with nothing appended, when a row filter leaves the row out.
+ * Errors when the record is not of a table's row type, or of one that none of the publications has.
  */
-extern void encode_record(HeapTupleHeader record, int value_bytes_max, StringInfo change_out,
-						  StringInfo relation_out);
+extern bool encode_record(HeapTupleHeader record, int value_bytes_max, const ArrayType *publications,
+						  StringInfo change_out, StringInfo relation_out);
 
-/* Append the body of the Relation that describes a table. */
-extern void encode_relation(Oid relid, StringInfo relation_out);
+/* Append the body of the Relation that describes a table in a stream with those publications. */
+extern void encode_relation(Oid relid, const ArrayType *publications, StringInfo relation_out);
 
 #endif /* WALRANK_ENCODE_H */

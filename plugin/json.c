@@ -88,6 +88,7 @@ static const Message relation_message = {(const Field[]){
 	{RELATION_TABLE, "table", TYPE_STRING},
 	{RELATION_OID, "oid", TYPE_UINT32},
 	{RELATION_COLUMNS, "columns", TYPE_MESSAGE, true, &column_message},
+	{RELATION_SELECTION, "selection", TYPE_UINT64},
 	{0},
 }};
 
@@ -146,6 +147,7 @@ static const Message truncate_message = {(const Field[]){
 	{TRUNCATE_RELATIONS, "relations", TYPE_PACKED64},
 	{TRUNCATE_CASCADE, "cascade", TYPE_BOOL},
 	{TRUNCATE_RESTART_IDENTITY, "restartIdentity", TYPE_BOOL},
+	{TRUNCATE_THINNED, "thinned", TYPE_PACKED64},
 	{0},
 }};
 

@@ -17,6 +17,7 @@
 
 #include "compat.h"
 #include "diff.h"
+#include "filter.h"
 #include "json.h"
 #include "text.h"
 #include "value.h"
@@ -76,7 +77,8 @@ startup(LogicalDecodingContext *ctx, OutputPluginOptions *output, bool is_init)
 	{
 		plugin->publications = publications_open(plugin->options.publication_names);
 		publications_check(plugin->publications, plugin->options.missing_ok);
-		plugin->tables = relmeta_cache(plugin->context, plugin->options.style.attributes);
+		plugin->tables =
+			relmeta_cache(plugin->context, plugin->publications, plugin->options.style.attributes);
 		new_buffer(plugin);
 		if (am_walsender && !IsTransactionState())
 			value_settings_keep();
@@ -181,16 +183,11 @@ begin_frames(Plugin *plugin, ReorderBufferTXN *txn)
 
 /* ---- entries ----------------------------------------------------------------------------- */
 
-/* What of the table is sent; reports publications that were lost on the way. */
-static uint32
-operations(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation, RelMeta *meta)
+static void
+report_lost(Plugin *plugin, ReorderBufferTXN *txn)
 {
-	Plugin *plugin = ctx->output_plugin_private;
-	uint32 generation = publications_refresh(plugin->publications);
 	const char *name;
 
-	if (likely(meta->publication_generation == generation))
-		return meta->operations;
 	while ((name = publications_lost(plugin->publications)) != NULL)
 	{
 		Slice utf8 = text_identifier(name);
@@ -202,23 +199,35 @@ operations(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation
 		encode_bytes_field(plugin->bytes, ENTRY_PUBLICATION_LOST, utf8.data, utf8.len);
 		encode_close(plugin->bytes, entry);
 	}
-	meta->operations = publications_operations(plugin->publications, relation);
-	meta->publication_generation = generation;
-	return meta->operations;
+}
+
+/* What is known of the table; tells of publications that were lost on the way. */
+static RelMeta *
+find_table(Plugin *plugin, ReorderBufferTXN *txn, Relation relation)
+{
+	RelMeta *meta = relmeta_get(plugin->tables, relation);
+
+	if (unlikely(meta->publication_generation != plugin->publication_generation))
+	{
+		report_lost(plugin, txn);
+		plugin->publication_generation = meta->publication_generation;
+	}
+	return meta;
 }
 
 static void
 announce(LogicalDecodingContext *ctx, Plugin *plugin, RelMeta *meta)
 {
+	RelMeta *as = meta->as;
 	EntryMark mark;
 
-	if (likely(meta->announced && meta->announced_fingerprint == meta->fingerprint))
+	if (likely(as->announced && as->announced_fingerprint == meta->fingerprint))
 		return;
 	mark = frames_entry(&plugin->frames, ENTRY_RELATION, (size_t) meta->nbytes);
 	appendBinaryStringInfo(plugin->bytes, meta->bytes, meta->nbytes);
 	frames_entry_end(&plugin->frames, mark);
-	meta->announced = true;
-	meta->announced_fingerprint = meta->fingerprint;
+	as->announced = true;
+	as->announced_fingerprint = meta->fingerprint;
 	send_due(ctx, plugin);
 }
 
@@ -228,22 +237,26 @@ announce(LogicalDecodingContext *ctx, Plugin *plugin, RelMeta *meta)
  */
 static void
 put_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, RelMeta *meta, WireOp op, HeapTuple new_tuple,
-		   HeapTuple old_tuple)
+		   HeapTuple old_tuple, FilterFate fate)
 {
 	Plugin *plugin = ctx->output_plugin_private;
 	ValueWriter writer = {.out = plugin->bytes, .value_bytes_max = plugin->options.max_value_bytes};
 	bool was_open = plugin->frames.open;
-	bool was_announced = meta->announced;
-	uint64 was_fingerprint = meta->announced_fingerprint;
+	RelMeta *as = meta->as;
+	bool was_announced = as->announced;
+	uint64 was_fingerprint = as->announced_fingerprint;
 	EntryMark mark;
-	bool written;
+	bool written = true;
 	int level;
 
 	begin_frames(plugin, txn);
 	announce(ctx, plugin, meta);
 	mark = frames_entry(&plugin->frames, ENTRY_CHANGE, (size_t) meta->change_bytes);
 	level = meta->reads_settings ? value_settings_pin() : 0;
-	written = change_write(&writer, meta, &plugin->options.style, op, new_tuple, old_tuple);
+	if (likely(fate == FILTER_SEND))
+		written = change_write(&writer, meta, &plugin->options.style, op, new_tuple, old_tuple);
+	else
+		change_write_key(&writer, meta, op, new_tuple, old_tuple, FLAG_FILTER_ERROR);
 	value_settings_unpin(level);
 	if (written)
 	{
@@ -257,8 +270,8 @@ put_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, RelMeta *meta, Wi
 	if (!was_open)
 	{
 		plugin->frames.open = false;
-		meta->announced = was_announced;
-		meta->announced_fingerprint = was_fingerprint;
+		as->announced = was_announced;
+		as->announced_fingerprint = was_fingerprint;
 	}
 	passed_over(ctx, plugin);
 }
@@ -285,18 +298,50 @@ change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation, Re
 	};
 	Plugin *plugin = ctx->output_plugin_private;
 	MemoryContext caller = MemoryContextSwitchTo(plugin->work);
-	RelMeta *meta = relmeta_get(plugin->tables, relation);
-	uint32 publish = operations(ctx, txn, relation, meta);
+	RelMeta *meta = find_table(plugin, txn, relation);
+	HeapTuple new_tuple = compat_tuple(c->data.tp.newtuple);
+	HeapTuple old_tuple = compat_tuple(c->data.tp.oldtuple);
+	FilterFate fate = FILTER_SKIP;
+	WireOp op = OP_NONE;
 
 	/* a row whose image was not logged says nothing */
-	if (c->action < lengthof(actions) && (publish & actions[c->action].publish) &&
-		(c->action == REORDER_BUFFER_CHANGE_DELETE || c->data.tp.newtuple != NULL))
-		put_change(ctx, txn, meta, actions[c->action].op, compat_tuple(c->data.tp.newtuple),
-				   compat_tuple(c->data.tp.oldtuple));
+	if (c->action < lengthof(actions) && (meta->operations & actions[c->action].publish) &&
+		(c->action == REORDER_BUFFER_CHANGE_DELETE || new_tuple != NULL))
+	{
+		op = actions[c->action].op;
+		fate = likely(meta->filter == NULL) ? FILTER_SEND : filter_change(meta, &op, &new_tuple, &old_tuple);
+	}
+	if (fate != FILTER_SKIP)
+		put_change(ctx, txn, meta, op, new_tuple, old_tuple, fate);
 	else
 		passed_over(ctx, plugin);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(plugin->work);
+}
+
+/* Fingerprints of what a truncate emptied, each once; *list is packed. */
+static void
+list_table(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, RelMeta *meta, StringInfo list)
+{
+	char packed[8];
+
+	for (int byte = 0; byte < 8; byte++)
+		packed[byte] = (char) (meta->fingerprint >> (8 * byte));
+	for (int at = 0; at < list->len; at += 8)
+		if (memcmp(list->data + at, packed, 8) == 0)
+			return;
+	begin_frames(ctx->output_plugin_private, txn);
+	announce(ctx, ctx->output_plugin_private, meta);
+	appendBinaryStringInfo(list, packed, 8);
+}
+
+static bool
+is_truncated(int nrelations, Relation relations[], Oid relid)
+{
+	for (int i = 0; i < nrelations; i++)
+		if (RelationGetRelid(relations[i]) == relid)
+			return true;
+	return false;
 }
 
 static void
@@ -305,31 +350,35 @@ truncate_tables(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelatio
 {
 	Plugin *plugin = ctx->output_plugin_private;
 	MemoryContext caller = MemoryContextSwitchTo(plugin->work);
-	StringInfoData list;
+	StringInfoData emptied;
+	StringInfoData thinned;
 	EntryMark mark;
 
-	initStringInfo(&list);
+	initStringInfo(&emptied);
+	initStringInfo(&thinned);
 	for (int i = 0; i < nrelations; i++)
 	{
-		RelMeta *meta = relmeta_get(plugin->tables, relations[i]);
+		RelMeta *meta = find_table(plugin, txn, relations[i]);
 
-		/* a partitioned table holds no rows; its partitions are in the list */
-		if (!(operations(ctx, txn, relations[i], meta) & PUBLISH_TRUNCATE) ||
-			relations[i]->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		if (!(meta->operations & PUBLISH_TRUNCATE))
 			continue;
-		begin_frames(plugin, txn);
-		announce(ctx, plugin, meta);
-		for (int byte = 0; byte < 8; byte++)
-			appendStringInfoChar(&list, (char) (meta->fingerprint >> (8 * byte)));
+		if (meta->as == meta)
+			list_table(ctx, txn, meta, &emptied);
+		/* of a table that is sent as its root, only some rows are gone, unless the root is emptied as well */
+		else if (!is_truncated(nrelations, relations, meta->as->relid))
+			list_table(ctx, txn, meta, &thinned);
 	}
-	if (list.len > 0)
+	if (emptied.len > 0 || thinned.len > 0)
 	{
-		mark = frames_entry(&plugin->frames, ENTRY_TRUNCATE, (size_t) list.len + 4);
-		encode_bytes_field(plugin->bytes, TRUNCATE_RELATIONS, list.data, (size_t) list.len);
+		mark = frames_entry(&plugin->frames, ENTRY_TRUNCATE, (size_t) (emptied.len + thinned.len) + 8);
+		if (emptied.len > 0)
+			encode_bytes_field(plugin->bytes, TRUNCATE_RELATIONS, emptied.data, (size_t) emptied.len);
 		if (c->data.truncate.cascade)
 			encode_varint_field(plugin->bytes, TRUNCATE_CASCADE, 1);
 		if (c->data.truncate.restart_seqs)
 			encode_varint_field(plugin->bytes, TRUNCATE_RESTART_IDENTITY, 1);
+		if (thinned.len > 0)
+			encode_bytes_field(plugin->bytes, TRUNCATE_THINNED, thinned.data, (size_t) thinned.len);
 		frames_entry_end(&plugin->frames, mark);
 		plugin->frames.changes++;
 		send_due(ctx, plugin);

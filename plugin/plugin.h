@@ -19,6 +19,7 @@ typedef struct Plugin
 	PluginOptions options;
 	Publications *publications;
 	RelCache *tables;
+	uint32 publication_generation; /* whose losses were reported */
 	MemoryContext context;
 	MemoryContext work;
 	StringInfo bytes; /* the frame being written */

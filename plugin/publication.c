@@ -3,15 +3,14 @@
  */
 #include "publication.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/partition.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_namespace.h"
 #include "catalog/pg_publication_rel.h"
-#include "utils/fmgroids.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -23,22 +22,13 @@
 /* Written by our own sinks when they share the source's database: decoding it would never end. */
 #define SINK_SCHEMA "walrank_out"
 
-/* Why a publication cannot be used; the texts complete "publication ... ". */
-typedef enum PublicationState
-{
-	PUBLICATION_USABLE = 0,
-	PUBLICATION_MISSING,
-	PUBLICATION_VIA_ROOT,
-	PUBLICATION_ROW_FILTER,
-	PUBLICATION_COLUMN_LIST,
-} PublicationState;
-
 typedef struct Publication1
 {
 	const char *name;
-	Oid oid;
-	PublicationState state;
+	Oid oid; /* InvalidOid: there is none of that name */
 	bool all_tables;
+	bool via_root;
+	bool generated; /* stored generated columns of tables without a column list are published */
 	uint32 operations;
 	bool reported; /* as lost */
 } Publication1;
@@ -83,53 +73,29 @@ publications_open(List *names)
 
 /* ---- reading the catalogs ---------------------------------------------------------------- */
 
-/* Whether any table of the publication has a row filter or a column list. */
-static PublicationState
-scan_tables(Oid publication)
-{
-	Relation catalog = table_open(PublicationRelRelationId, AccessShareLock);
-	PublicationState state = PUBLICATION_USABLE;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_pg_publication_rel_prpubid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(publication));
-	scan = systable_beginscan(catalog, PublicationRelPrpubidIndexId, true, NULL, 1, &key);
-	while (state == PUBLICATION_USABLE && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		if (!heap_attisnull(tuple, Anum_pg_publication_rel_prqual, RelationGetDescr(catalog)))
-			state = PUBLICATION_ROW_FILTER;
-		else if (!heap_attisnull(tuple, Anum_pg_publication_rel_prattrs, RelationGetDescr(catalog)))
-			state = PUBLICATION_COLUMN_LIST;
-	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return state;
-}
-
 static void
 load(Publication1 *publication)
 {
 	HeapTuple tuple;
 	Form_pg_publication form;
 
-	publication->state = PUBLICATION_MISSING;
 	publication->oid = get_publication_oid(publication->name, true);
 	if (!OidIsValid(publication->oid))
 		return;
 	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(publication->oid));
 	if (!HeapTupleIsValid(tuple))
+	{
+		publication->oid = InvalidOid;
 		return;
+	}
 	form = (Form_pg_publication) GETSTRUCT(tuple);
 	publication->all_tables = form->puballtables;
+	publication->via_root = form->pubviaroot;
+	publication->generated = compat_publication_generated(form);
 	publication->operations =
 		(form->pubinsert ? PUBLISH_INSERT : 0) | (form->pubupdate ? PUBLISH_UPDATE : 0) |
 		(form->pubdelete ? PUBLISH_DELETE : 0) | (form->pubtruncate ? PUBLISH_TRUNCATE : 0);
-	publication->state = form->pubviaroot ? PUBLICATION_VIA_ROOT : PUBLICATION_USABLE;
 	ReleaseSysCache(tuple);
-	if (publication->state == PUBLICATION_USABLE)
-		publication->state = scan_tables(publication->oid);
 }
 
 uint32
@@ -143,7 +109,7 @@ publications_refresh(Publications *publications)
 	for (int i = 0; i < publications->count; i++)
 	{
 		load(&publications->items[i]);
-		if (publications->items[i].state == PUBLICATION_USABLE)
+		if (OidIsValid(publications->items[i].oid))
 			publications->items[i].reported = false;
 	}
 	return publications->generation;
@@ -156,7 +122,7 @@ publications_lost(Publications *publications)
 	{
 		Publication1 *publication = &publications->items[i];
 
-		if (publication->state != PUBLICATION_USABLE && !publication->reported)
+		if (!OidIsValid(publication->oid) && !publication->reported)
 		{
 			publication->reported = true;
 			return publication->name;
@@ -168,42 +134,15 @@ publications_lost(Publications *publications)
 /* ---- at the start of a stream ------------------------------------------------------------ */
 
 static void
-refuse(const Publication1 *publication)
-{
-	static const char *const reasons[] = {
-		[PUBLICATION_VIA_ROOT] = "publishes partitions under their root table",
-		[PUBLICATION_ROW_FILTER] = "has a row filter",
-		[PUBLICATION_COLUMN_LIST] = "has a column list",
-	};
-	static const char *const hints[] = {
-		[PUBLICATION_VIA_ROOT] = "Use ALTER PUBLICATION ... SET (publish_via_partition_root = false).",
-		[PUBLICATION_ROW_FILTER] = "Use ALTER PUBLICATION ... SET TABLE without WHERE.",
-		[PUBLICATION_COLUMN_LIST] = "Use ALTER PUBLICATION ... SET TABLE without a list of columns.",
-	};
-
-	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			errmsg("publication \"%s\" %s, which walrank does not support", publication->name,
-				   reasons[publication->state]),
-			errhint("%s", hints[publication->state]));
-}
-
-static void
 check_one(Publication1 *item, bool missing_ok)
 {
-	const char *name = item->name;
-	Publication1 publication = {.name = name};
-
-	load(&publication);
-	if (publication.state == PUBLICATION_MISSING)
-	{
-		item->reported = missing_ok;
-		if (missing_ok)
-			return;
-		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("publication \"%s\" does not exist", name),
+	if (OidIsValid(get_publication_oid(item->name, true)))
+		return;
+	item->reported = missing_ok;
+	if (!missing_ok)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT),
+				errmsg("publication \"%s\" does not exist", item->name),
 				errhint("Create it before the slot, or start with the option missing_ok."));
-	}
-	if (publication.state != PUBLICATION_USABLE)
-		refuse(&publication);
 }
 
 void
@@ -223,18 +162,32 @@ publications_check(Publications *publications, bool missing_ok)
 
 /* ---- membership -------------------------------------------------------------------------- */
 
-/* Whether the publication lists one of the tables (a partition and its ancestors) or its schema. */
 static bool
-lists(const Publication1 *publication, List *relids)
+lists_schema(const Publication1 *publication, Oid relid)
 {
-	ListCell *cell;
-	bool listed = publication->all_tables;
+	return SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP, ObjectIdGetDatum(get_rel_namespace(relid)),
+								 ObjectIdGetDatum(publication->oid));
+}
 
-	foreach(cell, relids)
+static HeapTuple
+find_table(const Publication1 *publication, Oid relid)
+{
+	return SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid), ObjectIdGetDatum(publication->oid));
+}
+
+/*
+ * The topmost of a table and its ancestors, as an index into line, that the publication has: by name, by
+ * schema or because it has all tables; -1 when it has none of them.
+ */
+static int
+topmost(const Publication1 *publication, List *line)
+{
+	int top = publication->all_tables ? list_length(line) - 1 : -1;
+	ListCell *cell;
+
+	foreach(cell, line)
 	{
-		Oid relid = lfirst_oid(cell);
-		HeapTuple tuple =
-			SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid), ObjectIdGetDatum(publication->oid));
+		HeapTuple tuple = find_table(publication, lfirst_oid(cell));
 
 		if (HeapTupleIsValid(tuple))
 		{
@@ -242,14 +195,25 @@ lists(const Publication1 *publication, List *relids)
 
 			ReleaseSysCache(tuple);
 			if (excepted)
-				return false;
-			listed = true;
+				return -1;
+			top = Max(top, foreach_current_index(cell));
 		}
-		if (SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP, ObjectIdGetDatum(get_rel_namespace(relid)),
-								  ObjectIdGetDatum(publication->oid)))
-			listed = true;
+		else if (lists_schema(publication, lfirst_oid(cell)))
+			top = Max(top, foreach_current_index(cell));
 	}
-	return listed;
+	return top;
+}
+
+/* The level of line under which a publication sends the table; -1: not at all. */
+static int
+level_of(const Publication1 *publication, Relation relation, List *line)
+{
+	int top = OidIsValid(publication->oid) ? topmost(publication, line) : -1;
+
+	/* a partitioned table holds no rows: those of its partitions are sent as theirs */
+	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && !publication->via_root)
+		return -1;
+	return publication->via_root ? top : Min(top, 0);
 }
 
 static bool
@@ -263,26 +227,127 @@ is_sink_schema(Oid schema)
 	return is_sink;
 }
 
-uint32
-publications_operations(const Publications *publications, Relation relation)
+static bool
+may_be_sent(Relation relation)
 {
-	uint32 operations = 0;
-	List *relids;
+	return is_publishable_relation(relation) && !is_sink_schema(RelationGetNamespace(relation));
+}
 
-	if (!is_publishable_relation(relation) || is_sink_schema(RelationGetNamespace(relation)))
-		return 0;
-	if (publications->count == 0)
-		return PUBLISH_ALL;
-	relids = relation->rd_rel->relispartition ? get_partition_ancestors(RelationGetRelid(relation)) : NIL;
-	relids = lcons_oid(RelationGetRelid(relation), relids);
+/* ---- columns and rows --------------------------------------------------------------------- */
+
+static Datum
+table_attribute(HeapTuple tuple, AttrNumber number, bool *missing)
+{
+	*missing = true;
+	return HeapTupleIsValid(tuple) ? SysCacheGetAttr(PUBLICATIONRELMAP, tuple, number, missing) : (Datum) 0;
+}
+
+/* Column lists of several publications add up. */
+static void
+add_columns(PublishedTable *published, const Publication1 *publication, HeapTuple tuple)
+{
+	bool whole;
+	Datum list = table_attribute(tuple, Anum_pg_publication_rel_prattrs, &whole);
+
+	if (publication->all_tables || whole)
+	{
+		published->all_columns = true;
+		published->generated_columns |= publication->generated;
+	}
+	else
+	{
+		ArrayType *array = DatumGetArrayTypeP(list);
+		int16 *numbers = (int16 *) ARR_DATA_PTR(array);
+
+		for (int i = 0; i < ARR_DIMS(array)[0]; i++)
+			published->listed = bms_add_member(published->listed, numbers[i]);
+	}
+}
+
+/*
+ * Row filters of several publications are ORed, per operation; one without a filter lets all rows of its operations
+ * through: returns those, as bits of PublishedRows.
+ */
+static uint32
+add_filter(PublishedTable *published, const Publication1 *publication, HeapTuple tuple)
+{
+	uint32 kinds = (publication->operations & PUBLISH_ROWS) | 1 << PUBLISHED_COPY;
+	bool unfiltered;
+	Datum condition = table_attribute(tuple, Anum_pg_publication_rel_prqual, &unfiltered);
+	char *expression;
+
+	if (publication->all_tables || unfiltered || lists_schema(publication, published->relid))
+		return kinds;
+	expression = TextDatumGetCString(condition);
+	for (int kind = 0; kind < PUBLISHED_KINDS; kind++)
+		if (kinds & 1 << kind)
+			published->filters[kind] = lappend(published->filters[kind], expression);
+	return 0;
+}
+
+/* What the publications that send the table as published->relid say of its columns and rows. */
+static void
+add_details(PublishedTable *published, const Publications *publications, const int *levels, int level)
+{
+	uint32 unfiltered = 0;
+
 	for (int i = 0; i < publications->count; i++)
 	{
-		const Publication1 *publication = &publications->items[i];
+		HeapTuple tuple;
 
-		if (publication->state == PUBLICATION_USABLE &&
-			(operations & publication->operations) != publication->operations && lists(publication, relids))
-			operations |= publication->operations;
+		if (levels[i] != level)
+			continue;
+		tuple = find_table(&publications->items[i], published->relid);
+		add_columns(published, &publications->items[i], tuple);
+		unfiltered |= add_filter(published, &publications->items[i], tuple);
+		if (HeapTupleIsValid(tuple))
+			ReleaseSysCache(tuple);
 	}
-	list_free(relids);
-	return operations;
+	for (int kind = 0; kind < PUBLISHED_KINDS; kind++)
+		if (unfiltered & 1 << kind)
+			published->filters[kind] = NIL;
+}
+
+void
+publications_table(const Publications *publications, Relation relation, PublishedTable *published)
+{
+	bool partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	List *line = list_make1_oid(RelationGetRelid(relation));
+	int *levels;
+	int highest = 0;
+
+	*published = (PublishedTable){.relid = RelationGetRelid(relation)};
+	if (publications == NULL || publications->count == 0)
+	{
+		published->all_columns = published->generated_columns = true;
+		if (publications == NULL || (!partitioned && may_be_sent(relation)))
+			published->operations = PUBLISH_ALL;
+		return;
+	}
+	if (!may_be_sent(relation))
+		return;
+	if (relation->rd_rel->relispartition)
+		published->ancestors = get_partition_ancestors(RelationGetRelid(relation));
+	line = list_concat(line, published->ancestors);
+	levels = palloc(sizeof(int) * publications->count);
+	for (int i = 0; i < publications->count; i++)
+	{
+		levels[i] = level_of(&publications->items[i], relation, line);
+		if (levels[i] >= 0)
+			published->operations |= publications->items[i].operations;
+		highest = Max(highest, levels[i]);
+	}
+	published->relid = list_nth_oid(line, highest);
+	if (highest > 0 && is_sink_schema(get_rel_namespace(published->relid)))
+		published->operations = 0;
+	if (published->operations != 0)
+		add_details(published, publications, levels, highest);
+}
+
+bool
+published_column(const PublishedTable *published, Form_pg_attribute attribute)
+{
+	if (bms_is_member(attribute->attnum, published->listed))
+		return true;
+	return published->all_columns && (attribute->attgenerated == '\0' || published->generated_columns);
 }

@@ -1,15 +1,16 @@
 /*
- * publication.h -- which changes of which tables are sent.
+ * publication.h -- which changes of which tables are sent, and what of them.
  *
- * Membership and operations are those of the publications at the moment of the change.  A
- * publication that is gone, or that asks for what cannot be honoured, never stops the stream: it
- * counts as lost, once, and its tables are not sent.
+ * Everything is as the publications say at the moment of the change, read as pgoutput reads them.  A
+ * publication that is gone never stops the stream: it counts as lost, once, and adds nothing.
  */
 #ifndef WALRANK_PUBLICATION_H
 #define WALRANK_PUBLICATION_H
 
 #include "postgres.h"
 
+#include "catalog/pg_attribute.h"
+#include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -18,9 +19,31 @@ enum
 	PUBLISH_INSERT = 1,
 	PUBLISH_UPDATE = 2,
 	PUBLISH_DELETE = 4,
+	PUBLISH_ROWS = 7,
 	PUBLISH_TRUNCATE = 8,
 	PUBLISH_ALL = 15,
 };
+
+/* What a row filter may be asked about; 1 << kind is the PUBLISH_xxx of an operation. */
+typedef enum PublishedKind
+{
+	PUBLISHED_INSERT,
+	PUBLISHED_UPDATE,
+	PUBLISHED_DELETE,
+	PUBLISHED_COPY, /* a row that is read: some publication would have sent it */
+	PUBLISHED_KINDS,
+} PublishedKind;
+
+typedef struct PublishedTable
+{
+	uint32 operations; /* PUBLISH_xxx; 0: nothing is sent */
+	Oid relid;		   /* the table itself, or the ancestor whose changes its changes are */
+	List *ancestors;   /* of a partition: what this depends on besides the table */
+	bool all_columns;  /* .. that are not generated */
+	bool generated_columns;
+	Bitmapset *listed;				/* attribute numbers of relid, also sent */
+	List *filters[PUBLISHED_KINDS]; /* of char *: stored expressions over relid, ORed; NIL: every row */
+} PublishedTable;
 
 typedef struct Publications Publications;
 
@@ -28,9 +51,8 @@ typedef struct Publications Publications;
 extern Publications *publications_open(List *names);
 
 /*
- * Error unless every publication exists and can be honoured; for the start of a stream.  With
- * missing_ok those that do not exist are passed over, and are not lost until they have existed.  Runs a
- * transaction if there is none.
+ * Error unless every publication exists; for the start of a stream.  With missing_ok those that do not
+ * are passed over, and are not lost until they have existed.  Runs a transaction if there is none.
  */
 extern void publications_check(Publications *publications, bool missing_ok);
 
@@ -40,7 +62,15 @@ extern uint32 publications_refresh(Publications *publications);
 /* The next name that was lost and not yet reported, or NULL. */
 extern const char *publications_lost(Publications *publications);
 
-/* PUBLISH_xxx of what is sent of the relation; 0 for tables that never are. */
-extern uint32 publications_operations(const Publications *publications, Relation relation);
+/*
+ * What is sent of a table; NULL for publications: all of it, whatever it is.  Allocates in the current context.
+ * The row filters and column lists are those of the publications that send the table as relid: with
+ * publish_via_partition_root the topmost published ancestor counts, as in pgoutput.
+ */
+extern void publications_table(const Publications *publications, Relation relation,
+							   PublishedTable *published);
+
+/* Whether a column of published->relid is sent. */
+extern bool published_column(const PublishedTable *published, Form_pg_attribute attribute);
 
 #endif /* WALRANK_PUBLICATION_H */

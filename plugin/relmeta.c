@@ -4,6 +4,7 @@
 #include "relmeta.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
@@ -14,8 +15,10 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "filter.h"
 #include "text.h"
 
 /* Entries beyond which stale ones are dropped. */
@@ -25,6 +28,7 @@ struct RelCache
 {
 	HTAB *entries;
 	MemoryContext context;
+	Publications *publications;
 	const Patterns *attributes;
 	RelMeta *last; /* asked for last: most changes are of the same table as the one before */
 	RelCache *next;
@@ -51,6 +55,18 @@ mark_all_stale(void)
 }
 
 static void
+mark_partitions_stale(RelCache *cache, Oid ancestor)
+{
+	HASH_SEQ_STATUS scan;
+	RelMeta *meta;
+
+	hash_seq_init(&scan, cache->entries);
+	while ((meta = hash_seq_search(&scan)) != NULL)
+		if (list_member_oid(meta->ancestors, ancestor))
+			meta->stale = true;
+}
+
+static void
 relation_changed(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid))
@@ -62,8 +78,11 @@ relation_changed(Datum arg, Oid relid)
 	{
 		RelMeta *meta = hash_search(cache->entries, &relid, HASH_FIND, NULL);
 
-		if (meta != NULL)
-			meta->stale = true;
+		if (meta == NULL)
+			continue;
+		meta->stale = true;
+		if (meta->partitions > 0)
+			mark_partitions_stale(cache, relid);
 	}
 }
 
@@ -98,12 +117,13 @@ forget_cache(void *arg)
 }
 
 RelCache *
-relmeta_cache(MemoryContext context, const Patterns *attributes)
+relmeta_cache(MemoryContext context, Publications *publications, const Patterns *attributes)
 {
 	RelCache *cache = MemoryContextAllocZero(context, sizeof(RelCache));
 	HASHCTL control = {.keysize = sizeof(Oid), .entrysize = sizeof(RelMeta), .hcxt = context};
 
 	cache->context = context;
+	cache->publications = publications;
 	cache->attributes = attributes;
 	cache->entries = hash_create("walrank tables", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	cache->reset.func = forget_cache;
@@ -127,12 +147,13 @@ index_columns(const FormData_pg_index *index)
 	return columns;
 }
 
-/* Columns of the primary key and of the identity index, as attribute numbers. */
-static void
-find_keys(Relation relation, Bitmapset **primary, Bitmapset **identity)
+/* The columns of an index of the table, as attribute numbers: the primary key, or that of the identity. */
+static Bitmapset *
+find_key(Relation relation, bool primary)
 {
 	List *indexes = RelationGetIndexList(relation);
-	Oid replica_index = relation->rd_replidindex;
+	Oid replica_index = relation->rd_replidindex; /* set by the line above */
+	Bitmapset *columns = NULL;
 	ListCell *cell;
 
 	foreach(cell, indexes)
@@ -143,23 +164,27 @@ find_keys(Relation relation, Bitmapset **primary, Bitmapset **identity)
 		if (!HeapTupleIsValid(tuple))
 			continue;
 		index = (Form_pg_index) GETSTRUCT(tuple);
-		if (index->indisprimary)
-			*primary = index_columns(index);
-		if (index->indexrelid == replica_index)
-			*identity = index_columns(index);
+		if (primary ? index->indisprimary : index->indexrelid == replica_index)
+			columns = index_columns(index);
 		ReleaseSysCache(tuple);
 	}
 	list_free(indexes);
+	return columns;
 }
 
+/* relation is the one whose rows these are: its identity is what is logged. */
 static RelIdentity
-identity_of(Relation relation, const Bitmapset *primary, const Bitmapset *identity)
+identity_of(const RelMeta *meta, Relation relation)
 {
+	Bitmapset *logged;
+
 	if (relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
 		return IDENTITY_FULL;
-	if (primary != NULL && bms_is_subset(primary, identity))
-		return IDENTITY_KEY;
-	return IDENTITY_NONE;
+	logged = find_key(relation, false);
+	for (int i = 0; i < meta->ncolumns; i++)
+		if (meta->columns[i].key && !bms_is_member(meta->columns[i].index + 1, logged))
+			return IDENTITY_NONE;
+	return meta->nkeys > 0 ? IDENTITY_KEY : IDENTITY_NONE;
 }
 
 /* The type's name, qualified unless in pg_catalog; unquoted, since quoting depends on version and settings. */
@@ -217,27 +242,6 @@ put_column(StringInfo out, Form_pg_attribute attribute, bool key)
 	encode_close(out, mark);
 }
 
-static void
-build_bytes(RelMeta *meta, Relation relation)
-{
-	StringInfoData out;
-	char *schema = get_namespace_name(RelationGetNamespace(relation));
-
-	initStringInfo(&out);
-	encode_fixed64_field(&out, RELATION_FINGERPRINT, 0);
-	put_slice(&out, RELATION_SCHEMA, text_identifier(schema != NULL ? schema : "?"));
-	put_slice(&out, RELATION_TABLE, text_identifier(RelationGetRelationName(relation)));
-	encode_varint_field(&out, RELATION_OID, meta->relid);
-	for (int i = 0; i < meta->ncolumns; i++)
-		put_column(&out, TupleDescAttr(meta->descriptor, meta->columns[i].index), meta->columns[i].key);
-
-	meta->fingerprint = wire_fingerprint(slice_make(out.data + 9, (size_t) out.len - 9));
-	for (int i = 0; i < 8; i++)
-		out.data[1 + i] = (char) (meta->fingerprint >> (8 * i));
-	meta->bytes = out.data;
-	meta->nbytes = out.len;
-}
-
 /* A virtual generated column is not in the tuple: it does not exist for us. */
 static bool
 is_stored(Form_pg_attribute attribute)
@@ -258,26 +262,124 @@ choose(const Patterns *attributes, const char *name, ValueForm form)
 																					  : CHOICE_NONE;
 }
 
-static void
-build_columns(RelMeta *meta, const Bitmapset *primary, const Patterns *attributes)
+/* Whether an attribute of the table that rows are sent as is sent; source: its index in the rows. */
+static bool
+is_sent(const PublishedTable *published, Form_pg_attribute attribute, int source)
 {
-	int natts = meta->descriptor->natts;
+	return source >= 0 && is_stored(attribute) && published_column(published, attribute);
+}
 
-	meta->columns = palloc0(sizeof(RelColumn) * Max(natts, 1));
-	for (int i = 0; i < natts; i++)
+/* What the publications leave out, as a number; 0: nothing. */
+static uint64
+selection_of(const PublishedTable *published, TupleDesc descriptor, const int *source)
+{
+	StringInfoData text;
+	bool selects = false;
+	ListCell *cell;
+
+	initStringInfo(&text);
+	for (int i = 0; i < descriptor->natts; i++)
 	{
-		Form_pg_attribute attribute = TupleDescAttr(meta->descriptor, i);
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (is_sent(published, attribute, source[i]))
+			appendStringInfo(&text, " %d", attribute->attnum);
+		else if (is_stored(attribute))
+			selects = true;
+	}
+	if (!selects)
+		resetStringInfo(&text);
+	for (int kind = 0; kind < PUBLISHED_KINDS; kind++)
+		foreach(cell, published->filters[kind])
+		{
+			selects = true;
+			appendStringInfo(&text, " %d %s", kind, (char *) lfirst(cell));
+		}
+	return selects ? wire_fingerprint(slice_make(text.data, (size_t) text.len)) : 0;
+}
+
+/* Of the table that this is sent as. */
+static void
+build_bytes(RelMeta *meta, Relation as, const PublishedTable *published, const int *source)
+{
+	StringInfoData out;
+	char *schema = get_namespace_name(RelationGetNamespace(as));
+	TupleDesc descriptor = RelationGetDescr(as);
+	const RelColumn *column = meta->columns;
+	uint64 selection;
+
+	initStringInfo(&out);
+	encode_fixed64_field(&out, RELATION_FINGERPRINT, 0);
+	put_slice(&out, RELATION_SCHEMA, text_identifier(schema != NULL ? schema : "?"));
+	put_slice(&out, RELATION_TABLE, text_identifier(RelationGetRelationName(as)));
+	encode_varint_field(&out, RELATION_OID, RelationGetRelid(as));
+	for (int i = 0; i < descriptor->natts; i++)
+		if (is_sent(published, TupleDescAttr(descriptor, i), source[i]))
+			put_column(&out, TupleDescAttr(descriptor, i), (column++)->key);
+	selection = selection_of(published, descriptor, source);
+	if (selection != 0)
+		encode_fixed64_field(&out, RELATION_SELECTION, selection);
+
+	meta->fingerprint = wire_fingerprint(slice_make(out.data + 9, (size_t) out.len - 9));
+	for (int i = 0; i < 8; i++)
+		out.data[1 + i] = (char) (meta->fingerprint >> (8 * i));
+	meta->bytes = out.data;
+	meta->nbytes = out.len;
+}
+
+/* For each attribute of a table the index of the one of that name in a partition's rows, or -1. */
+static int *
+map_attributes(TupleDesc table, TupleDesc rows)
+{
+	int *source = palloc(sizeof(int) * Max(table->natts, 1));
+	int at = 0;
+
+	for (int i = 0; i < table->natts; i++)
+	{
+		Form_pg_attribute wanted = TupleDescAttr(table, i);
+
+		source[i] = -1;
+		/* the order is nearly always the same: go on after the last one found */
+		for (int n = 0; !wanted->attisdropped && source[i] < 0 && n < rows->natts; n++, at++)
+		{
+			Form_pg_attribute found = TupleDescAttr(rows, at % rows->natts);
+
+			if (!found->attisdropped && strcmp(NameStr(found->attname), NameStr(wanted->attname)) == 0)
+				source[i] = at % rows->natts;
+		}
+	}
+	return source;
+}
+
+static void
+build_columns(RelMeta *meta, Relation as, const PublishedTable *published, const int *source,
+			  const Patterns *attributes)
+{
+	TupleDesc descriptor = RelationGetDescr(as);
+	Bitmapset *primary = find_key(as, true);
+
+	meta->columns = palloc0(sizeof(RelColumn) * Max(descriptor->natts, 1));
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
 		RelColumn *column = &meta->columns[meta->ncolumns];
 
-		if (!is_stored(attribute))
+		if (!is_sent(published, attribute, source[i]))
 			continue;
-		column->index = i;
+		column->index = source[i];
 		column->key = bms_is_member(attribute->attnum, primary);
 		meta->nkeys += column->key;
 		value_type(&column->type, attribute->atttypid);
 		column->choice = choose(attributes, NameStr(attribute->attname), column->type.form);
 		meta->reads_settings |= value_type_reads_settings(&column->type);
 		meta->ncolumns++;
+	}
+	/* what is left of a key is none */
+	if (meta->nkeys < bms_num_members(primary))
+	{
+		for (int i = 0; i < meta->ncolumns; i++)
+			meta->columns[i].key = false;
+		meta->nkeys = 0;
 	}
 }
 
@@ -288,33 +390,108 @@ make_row(int natts)
 }
 
 static void
-build(RelMeta *meta, Relation relation, const Patterns *attributes)
+build_sent(RelMeta *meta, Relation relation, Relation as, const PublishedTable *published,
+		   const Patterns *attributes)
 {
-	MemoryContext caller = MemoryContextSwitchTo(meta->context);
-	Bitmapset *primary = NULL;
-	Bitmapset *identity = NULL;
+	int *source = map_attributes(RelationGetDescr(as), RelationGetDescr(relation));
 
-	find_keys(relation, &primary, &identity);
 	meta->descriptor = CreateTupleDescCopyConstr(RelationGetDescr(relation));
-	meta->identity = identity_of(relation, primary, identity);
-	build_columns(meta, primary, attributes);
+	build_columns(meta, as, published, source, attributes);
+	meta->identity = identity_of(meta, relation);
 	meta->new_row = make_row(meta->descriptor->natts);
 	meta->old_row = make_row(meta->descriptor->natts);
-	build_bytes(meta, relation);
+	build_bytes(meta, as, published, source);
+	for (int kind = 0; kind < PUBLISHED_KINDS; kind++)
+		if (published->filters[kind] != NIL && meta->filter == NULL)
+			meta->filter = filter_make(published->filters, RelationGetDescr(as), source);
+}
+
+/* The table that rows of a partition are sent as: open, or NULL when it is gone. */
+static Relation
+open_ancestor(Oid relid)
+{
+	return HistoricSnapshotActive() ? RelationIdGetRelation(relid)
+									: try_relation_open(relid, AccessShareLock);
+}
+
+/* An entry for what others depend on, to be found when it changes. */
+static RelMeta *
+placeholder(RelCache *cache, Oid relid)
+{
+	bool found;
+	RelMeta *meta = hash_search(cache->entries, &relid, HASH_ENTER, &found);
+
+	if (!found)
+		*meta = (RelMeta){.relid = relid, .as = meta};
+	return meta;
+}
+
+/* First every entry, which may fail, then the counts. */
+static void
+depend_on(RelCache *cache, RelMeta *meta, List *ancestors)
+{
+	ListCell *cell;
+
+	foreach(cell, ancestors)(void) placeholder(cache, lfirst_oid(cell));
+	foreach(cell, ancestors) placeholder(cache, lfirst_oid(cell))->partitions++;
+	meta->ancestors = ancestors;
+}
+
+static void
+build(RelCache *cache, RelMeta *meta, Relation relation)
+{
+	MemoryContext caller = MemoryContextSwitchTo(meta->context);
+	PublishedTable published;
+	Relation as = relation;
+
+	publications_table(cache->publications, relation, &published);
+	depend_on(cache, meta, published.ancestors);
+	if (published.operations != 0 && published.relid != meta->relid)
+		as = open_ancestor(published.relid);
+	if (published.operations != 0 && as != NULL)
+	{
+		build_sent(meta, relation, as, &published, cache->attributes);
+		meta->as = placeholder(cache, RelationGetRelid(as));
+		meta->operations = published.operations;
+	}
+	if (as != relation && as != NULL)
+		RelationClose(as); /* the lock, where there is one, is kept */
 	MemoryContextSwitchTo(caller);
 }
 
 /* Empty the entry; what the connection knows of the table stays. */
 static void
-clear(RelMeta *meta)
+clear(RelCache *cache, RelMeta *meta)
 {
 	RelMeta kept = *meta;
+	ListCell *cell;
 
+	foreach(cell, meta->ancestors)
+	{
+		RelMeta *ancestor = hash_search(cache->entries, &lfirst_oid(cell), HASH_FIND, NULL);
+
+		ancestor->partitions--;
+	}
+	meta->ancestors = NIL;
 	if (meta->context != NULL)
 		MemoryContextDelete(meta->context);
 	*meta = (RelMeta){.relid = kept.relid,
+					  .as = meta,
+					  .partitions = kept.partitions,
 					  .announced = kept.announced,
 					  .announced_fingerprint = kept.announced_fingerprint};
+}
+
+static uint32
+generation(RelCache *cache)
+{
+	return cache->publications != NULL ? publications_refresh(cache->publications) : 0;
+}
+
+static bool
+is_current(const RelMeta *meta, uint32 now)
+{
+	return meta->built && !meta->stale && meta->publication_generation == now;
 }
 
 RelMeta *
@@ -322,7 +499,7 @@ relmeta_peek(RelCache *cache, Oid relid)
 {
 	RelMeta *meta = hash_search(cache->entries, &relid, HASH_FIND, NULL);
 
-	return meta != NULL && meta->built && !meta->stale ? meta : NULL;
+	return meta != NULL && is_current(meta, generation(cache)) ? meta : NULL;
 }
 
 RelMeta *
@@ -330,19 +507,18 @@ relmeta_get(RelCache *cache, Relation relation)
 {
 	Oid relid = RelationGetRelid(relation);
 	RelMeta *meta = cache->last;
-	bool found;
+	uint32 now = generation(cache);
 
-	if (likely(meta != NULL && meta->relid == relid && meta->built && !meta->stale))
+	if (likely(meta != NULL && meta->relid == relid && is_current(meta, now)))
 		return meta;
-	meta = cache->last = hash_search(cache->entries, &relid, HASH_ENTER, &found);
-	if (!found)
-		*meta = (RelMeta){.relid = relid};
-	if (likely(meta->built && !meta->stale))
+	meta = cache->last = placeholder(cache, relid);
+	if (is_current(meta, now))
 		return meta;
-	clear(meta);
+	clear(cache, meta);
 	meta->context = AllocSetContextCreate(cache->context, "walrank table", ALLOCSET_SMALL_SIZES);
 	/* an invalidation that arrives while catalogs are read leaves the entry stale for next time */
-	build(meta, relation, cache->attributes);
+	meta->publication_generation = now;
+	build(cache, meta, relation);
 	meta->built = true;
 	return meta;
 }
@@ -358,9 +534,11 @@ relmeta_trim(RelCache *cache)
 	cache->last = NULL;
 	hash_seq_init(&scan, cache->entries);
 	while ((meta = hash_seq_search(&scan)) != NULL)
-		if (meta->stale)
-		{
-			clear(meta);
+		if (meta->stale || !meta->built)
+			clear(cache, meta);
+	/* what nothing depends on any more, and what the connection need not know */
+	hash_seq_init(&scan, cache->entries);
+	while ((meta = hash_seq_search(&scan)) != NULL)
+		if (!meta->built && meta->partitions == 0)
 			(void) hash_search(cache->entries, &meta->relid, HASH_REMOVE, NULL);
-		}
 }

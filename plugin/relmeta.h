@@ -14,7 +14,10 @@
 #include "utils/relcache.h"
 
 #include "patterns.h"
+#include "publication.h"
 #include "value.h"
+
+typedef struct RowFilter RowFilter;
 
 /* What the WAL holds of a row's old image. */
 typedef enum RelIdentity
@@ -34,7 +37,7 @@ typedef enum ColumnChoice
 
 typedef struct RelColumn
 {
-	int index; /* into the tuple descriptor */
+	int index; /* into the descriptor of the tuples */
 	bool key;
 	ColumnChoice choice;
 	ValueType type;
@@ -53,31 +56,38 @@ typedef struct RelMeta
 	bool built;
 	bool stale;
 	MemoryContext context; /* everything below */
+	uint32 operations;	   /* PUBLISH_xxx; 0: nothing more is known */
+	RowFilter *filter;	   /* NULL: every row is sent */
 	TupleDesc descriptor;
 	RelIdentity identity;
 	int ncolumns;
-	RelColumn *columns; /* dropped and virtual columns left out */
-	int nkeys;
+	RelColumn *columns;	 /* what is sent, in the order of the table that it is sent as */
+	int nkeys;			 /* 0 also when a column list leaves some of the key out */
 	bool reads_settings; /* some column's output function depends on settings */
 	RelRow new_row;
 	RelRow old_row;
 	const char *bytes; /* the body of its Relation */
 	int nbytes;
 	uint64 fingerprint;
+	List *ancestors; /* oids */
 
-	int change_bytes; /* of the last change of the table: the next one is likely to be as long */
+	int change_bytes;			   /* of the last change of the table: the next one is likely to be as long */
+	uint32 publication_generation; /* that this was built for */
+	struct RelMeta *as;			   /* itself, or the entry of the ancestor that it is sent as */
+	int partitions;				   /* entries that depend on this one */
 
-	/* state of the connection, kept across rebuilds */
+	/* state of the connection, kept across rebuilds; of a table that is sent as another: the other's */
 	bool announced;
 	uint64 announced_fingerprint;
-	uint32 publication_generation; /* 0: operations not known */
-	uint32 operations;
 } RelMeta;
 
 typedef struct RelCache RelCache;
 
-/* A cache that lives as long as context, as attributes has to; NULL: all attributes are chosen. */
-extern RelCache *relmeta_cache(MemoryContext context, const Patterns *attributes);
+/*
+ * A cache that lives as long as context; publications, NULL for all there is, and attributes, NULL when all are
+ * chosen, must live as long.
+ */
+extern RelCache *relmeta_cache(MemoryContext context, Publications *publications, const Patterns *attributes);
 
 /* Borrowed until the next call.  The relation is open, its lock held or not needed. */
 extern RelMeta *relmeta_get(RelCache *cache, Relation relation);

@@ -115,9 +115,8 @@ value_same(const ValueType *type, Datum a, Datum b)
 
 /* ---- text -------------------------------------------------------------------------------- */
 
-/* True for what is not the value's fault: out of memory, a cancelled query, a concurrent abort. */
-static bool
-is_passing_error(int sqlerrcode)
+bool
+value_error_passes(int sqlerrcode)
 {
 	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
 		   ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
@@ -155,7 +154,7 @@ output_guarded(ValueType *type, Datum datum)
 	}
 	PG_CATCH();
 	{
-		if (is_passing_error(geterrcode()))
+		if (value_error_passes(geterrcode()))
 			PG_RE_THROW();
 		text = NULL;
 		MemoryContextSwitchTo(context);

@@ -64,6 +64,9 @@ value_write_null(StringInfo out)
 /* True when both are stored as the same bytes; does not read out-of-line values. */
 extern bool value_same(const ValueType *type, Datum a, Datum b);
 
+/* True for what is not the value's fault: out of memory, a cancelled query, a concurrent abort. */
+extern bool value_error_passes(int sqlerrcode);
+
 /*
  * Settings that output functions read.  pin returns a level for unpin, or 0 if they have the wanted
  * values already; an error in between is undone by the transaction's abort.

@@ -247,6 +247,8 @@ wire_relation(Slice body, WireRelation *relation)
 			return false;
 		if (f.number == RELATION_OID && f.type == WIRE_VARINT)
 			relation->oid = (uint32_t) f.varint;
+		if (f.number == RELATION_SELECTION && f.type == WIRE_FIXED64)
+			relation->selection = f.varint;
 		if (f.type != WIRE_BYTES)
 			continue;
 		if (f.number == RELATION_SCHEMA)

@@ -42,6 +42,7 @@ enum
 	RELATION_TABLE = 3,
 	RELATION_OID = 4,
 	RELATION_COLUMNS = 5,
+	RELATION_SELECTION = 6,
 
 	COLUMN_NAME = 1,
 	COLUMN_TYPE_OID = 2,
@@ -75,6 +76,7 @@ enum
 	TRUNCATE_RELATIONS = 1,
 	TRUNCATE_CASCADE = 2,
 	TRUNCATE_RESTART_IDENTITY = 3,
+	TRUNCATE_THINNED = 4,
 
 	MESSAGE_PREFIX = 1,
 	MESSAGE_CONTENT = 2,
@@ -298,6 +300,7 @@ typedef struct WireRelation
 	Slice schema;
 	Slice table;
 	uint32_t oid;
+	uint64_t selection; /* 0: everything is published */
 	WireCursor columns; /* for wire_column_next */
 	uint32_t ncolumns;
 	uint32_t nkeys;

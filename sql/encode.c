@@ -32,31 +32,46 @@ end_entry(StringInfo out, EncodeMark mark)
 	return PointerGetDatum(out->data);
 }
 
-/* walrank.encode(record, max_value_bytes) returns bytea: one Entry with the Change of an insert. */
+/* The publications in an argument; NULL for none. */
+static const ArrayType *
+publications_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_NARGS() > n && !PG_ARGISNULL(n) ? PG_GETARG_ARRAYTYPE_P(n) : NULL;
+}
+
+/*
+ * walrank.encode(record, max_value_bytes, publications) returns bytea: one Entry with the Change of an insert; NULL
+ * for a row that a filter leaves out.
+ */
 Datum
 walrank_encode(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader record = PG_GETARG_HEAPTUPLEHEADER(0);
-	int value_bytes_max = PG_NARGS() > 1 ? PG_GETARG_INT32(1) : VALUE_BYTES_DEFAULT;
+	int value_bytes_max = PG_NARGS() > 1 && !PG_ARGISNULL(1) ? PG_GETARG_INT32(1) : VALUE_BYTES_DEFAULT;
 	StringInfoData out;
 	EncodeMark mark;
 
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
 	if (value_bytes_max < VALUE_BYTES_MIN || value_bytes_max > VALUE_BYTES_MAX)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("max_value_bytes must be from %d to %d", VALUE_BYTES_MIN, VALUE_BYTES_MAX));
 	mark = begin_entry(&out, ENTRY_CHANGE, 1000);
-	encode_record(record, value_bytes_max, &out, NULL);
+	if (!encode_record(PG_GETARG_HEAPTUPLEHEADER(0), value_bytes_max, publications_argument(fcinfo, 2), &out,
+					   NULL))
+		PG_RETURN_NULL();
 	PG_RETURN_DATUM(end_entry(&out, mark));
 }
 
-/* walrank.describe(regclass) returns bytea: one Entry with the table's Relation. */
+/* walrank.describe(regclass, publications) returns bytea: one Entry with the table's Relation. */
 Datum
 walrank_describe(PG_FUNCTION_ARGS)
 {
-	Oid relid = PG_GETARG_OID(0);
 	StringInfoData out;
-	EncodeMark mark = begin_entry(&out, ENTRY_RELATION, 1000);
+	EncodeMark mark;
 
-	encode_relation(relid, &out);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	mark = begin_entry(&out, ENTRY_RELATION, 1000);
+	encode_relation(PG_GETARG_OID(0), publications_argument(fcinfo, 1), &out);
 	PG_RETURN_DATUM(end_entry(&out, mark));
 }

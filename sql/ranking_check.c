@@ -121,7 +121,7 @@ check_binding(Ranking *ranking, const RankingRow *row)
 			errmsg("watched relation \"%s\" does not exist any more", row->relation),
 			errhint("DELETE FROM walrank.watched WHERE relation = %s;", quote_literal_cstr(row->relation)));
 	initStringInfo(&relation);
-	encode_relation(table.relid, &relation);
+	encode_relation(table.relid, NULL, &relation);
 	ranking_bind(ranking, row->name, slice_make(relation.data, relation.len), table.map);
 }
 

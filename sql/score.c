@@ -167,7 +167,7 @@ cache_bind(ScoreCache *cache, HeapTupleHeader item)
 
 	initStringInfo(&change);
 	initStringInfo(&relation); /* the binding may point into it */
-	encode_record(item, VALUE_BYTES_DEFAULT, &change, &relation);
+	(void) encode_record(item, VALUE_BYTES_DEFAULT, NULL, &change, &relation);
 	pfree(change.data);
 	ranking_bind(&cache->ranking, cache->name, slice_make(relation.data, relation.len), cache->text.map);
 	cache->bound = true;
@@ -180,7 +180,7 @@ fill_values(ScoreCache *cache, HeapTupleHeader item, StringInfo bytes)
 {
 	WireChange change;
 
-	encode_record(item, VALUE_BYTES_DEFAULT, bytes, NULL);
+	(void) encode_record(item, VALUE_BYTES_DEFAULT, NULL, bytes, NULL);
 	if (!wire_change(slice_make(bytes->data, bytes->len), &change))
 		elog(ERROR, "the encoding of a row of %s is malformed", cache->text.relation);
 	if (!cache->bound || cache->ranking.fingerprint != change.relation)

@@ -12,7 +12,7 @@ GRANT EXECUTE ON FUNCTION walrank.watch(regclass, text), walrank.unwatch(regclas
 
 -- walrank_reader sees all of it.  The daemon's own role may also write control: walrank.setup(role).
 GRANT SELECT ON walrank.watched, walrank.ranking, walrank.control TO walrank_reader;
-GRANT EXECUTE ON FUNCTION walrank.encode(record, int), walrank.describe(regclass), walrank.score(text, record, timestamptz)
+GRANT EXECUTE ON FUNCTION walrank.encode(record, int, text[]), walrank.describe(regclass, text[]), walrank.score(text, record, timestamptz)
 	TO walrank_admin, walrank_reader;
 
 -- whoever writes maps merges them

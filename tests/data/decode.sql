@@ -29,12 +29,13 @@ BEGIN
 			IF entry ? 'relation' THEN
 				rel := entry -> 'relation';
 				known := known || jsonb_build_object(rel ->> 'fingerprint', rel);
-				RETURN NEXT format('table %s.%s (%s)', rel ->> 'schema', rel ->> 'table',
+				RETURN NEXT format('table %s.%s (%s)%s', rel ->> 'schema', rel ->> 'table',
 					(SELECT string_agg(c ->> 'name' || ' ' || (c ->> 'typeName')
 							|| CASE WHEN (c ->> 'typmod')::int <> -1 THEN ' ' || (c ->> 'typmod') ELSE '' END
 							|| CASE WHEN c ? 'key' THEN ' key' ELSE '' END
 							|| CASE WHEN c ? 'generated' THEN ' generated' ELSE '' END, ', ' ORDER BY i)
-					   FROM jsonb_array_elements(rel -> 'columns') WITH ORDINALITY AS x(c, i)));
+					   FROM jsonb_array_elements(rel -> 'columns') WITH ORDINALITY AS x(c, i)),
+					CASE WHEN rel ? 'selection' THEN ' selected' ELSE '' END);
 			ELSIF entry ? 'change' THEN
 				entry := entry -> 'change';
 				rel := known -> (entry ->> 'relation');
@@ -67,11 +68,13 @@ BEGIN
 					RETURN NEXT line;
 				END LOOP;
 			ELSIF entry ? 'truncate' THEN
-				RETURN NEXT format('TRUNCATE %s%s%s',
+				RETURN NEXT format('TRUNCATE %s%s%s%s',
 					(SELECT string_agg(known #>> ARRAY[f, 'table'], ', ' ORDER BY i)
 					   FROM jsonb_array_elements_text(entry #> '{truncate,relations}') WITH ORDINALITY AS x(f, i)),
 					CASE WHEN entry -> 'truncate' ? 'cascade' THEN ' cascade' ELSE '' END,
-					CASE WHEN entry -> 'truncate' ? 'restartIdentity' THEN ' restart identity' ELSE '' END);
+					CASE WHEN entry -> 'truncate' ? 'restartIdentity' THEN ' restart identity' ELSE '' END,
+					(SELECT ' partly ' || string_agg(known #>> ARRAY[f, 'table'], ', ' ORDER BY i)
+					   FROM jsonb_array_elements_text(entry #> '{truncate,thinned}') WITH ORDINALITY AS x(f, i)));
 			ELSE
 				RETURN NEXT entry::text;
 			END IF;
