@@ -77,8 +77,9 @@ static const Check checks[] = {
 	 "filter or column list on ' || "
 	 "r.prrelid::regclass, 'ALTER PUBLICATION ' || quote_ident(p.pubname) || ' SET TABLE ...; -- without "
 	 "WHERE and column list' FROM "
-	 "pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname IN ('walrank', "
-	 "'walrank_config') AND (r.prqual IS "
+	 "pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid "
+	 "JOIN pg_namespace s ON s.oid = c.relnamespace WHERE p.pubname IN ('walrank', "
+	 "'walrank_config') AND s.nspname = 'walrank' AND (r.prqual IS "
 	 "NOT NULL OR r.prattrs IS NOT NULL)"},
 	{"watched tables", 0,
 	 "SELECT 'blocker', 'watched table ' || c.oid::regclass || CASE c.relreplident WHEN 'n' THEN ' has "

@@ -340,7 +340,9 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 		reason(out, "publications were lost", view->wants.gap.text);
 	for (int i = 0; i < view->ntables; i++)
 		if (view->tables[i].lost)
-			reason(out, "a publication was lost; until it is read again, changes may be missing of",
+			reason(out,
+				   "a publication was lost or publishes other rows; until it is read again, changes may be "
+				   "missing of",
 				   view->tables[i].relation);
 	unread(input, out);
 	if (status->no_space[0] != '\0')

@@ -7,8 +7,8 @@
 /* ---- whose change it is ------------------------------------------------------------------- */
 
 bool
-change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, Version **version, Relation **relation,
-				Error *err)
+change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, bool live, Version **version,
+				Relation **relation, Error *err)
 {
 	Relation *used;
 
@@ -25,6 +25,8 @@ change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, Version **version
 		relation_set_current(used, *version, lsn);
 		if (!config_link(scorer, used, before, err))
 			return false;
+		if (live && before != NULL && before->head.selection != (*version)->head.selection)
+			lost_selection(used);
 	}
 	else if (used->touching && used->current == *version && lsn > used->current_lsn)
 	{
@@ -291,7 +293,7 @@ change_apply(Scorer *scorer, const WireChange *change, Slice body, Error *err)
 	Version *version;
 	Relation *relation;
 
-	if (!change_relation(scorer, change->relation, scorer->unit.commit_lsn, &version, &relation, err))
+	if (!change_relation(scorer, change->relation, scorer->unit.commit_lsn, true, &version, &relation, err))
 		return false;
 	if (relation == NULL)
 		return true;
@@ -377,7 +379,7 @@ change_truncate(Scorer *scorer, uint64_t fingerprint, Error *err)
 	Relation *relation;
 	bool ok;
 
-	if (!change_relation(scorer, fingerprint, scorer->unit.commit_lsn, &version, &relation, err))
+	if (!change_relation(scorer, fingerprint, scorer->unit.commit_lsn, true, &version, &relation, err))
 		return false;
 	if (relation == NULL)
 		return true;

@@ -177,7 +177,7 @@ fill_row(Scorer *scorer, Slice body, Error *err)
 
 	if (!wire_change(body, &row))
 		return malformed(scorer);
-	if (!change_relation(scorer, row.relation, scorer->unit.point, &version, &relation, err))
+	if (!change_relation(scorer, row.relation, scorer->unit.point, false, &version, &relation, err))
 		return false;
 	/* rows that come without a BEGIN, or after an unwatch, are nobody's */
 	if (relation == NULL || relation->fill != FILL_OPEN || relation->backfill != scorer->unit.id)
@@ -193,6 +193,12 @@ fill_row(Scorer *scorer, Slice body, Error *err)
 		return malformed(scorer);
 	if (relation->truncate_lsn != 0 && relation->truncate_lsn >= scorer->unit.point)
 		return true;
+	if (row.flags & FLAG_FILTER_ERROR)
+	{
+		/* whether it is published cannot be told: what is known of the item stays */
+		emit_quarantine(scorer, relation, row.key, slice_make(NULL, 0), slice_string("filter error"), body);
+		return touch_read(scorer, relation, row.key, err) && lost_named(scorer, relation, row.key, err);
+	}
 	return row_merge(scorer, relation, version, &row, err);
 }
 

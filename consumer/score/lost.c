@@ -11,6 +11,8 @@
  *   transaction names a lost publication   lost_publication   GAP wanted, tables in doubt
  *   GAP unit                               lost_told          wanted no more, if it is of the last loss
  *   GAP unit that no transaction asked for lost_told          the tables it names, or all, in doubt
+ *   change of a table of which the          lost_selection     the table in doubt
+ *     publications select otherwise
  *   BACKFILL begin                         fill_begin         this reading began after the loss
  *   BACKFILL row                           lost_named         the item is still there
  *   BACKFILL's last end                    lost_end           items that nobody named went unseen
@@ -98,6 +100,13 @@ put_all_in_doubt(Scorer *scorer)
 {
 	for (uint32_t i = 0; i < scorer->relations.count; i++)
 		put_in_doubt(scorer->relations.list[i]);
+}
+
+/* Rows that entered or left the filters were not told one by one. */
+void
+lost_selection(Relation *relation)
+{
+	put_in_doubt(relation);
 }
 
 bool

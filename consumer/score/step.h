@@ -169,8 +169,11 @@ extern bool change_apply(Scorer *scorer, const WireChange *change, Slice body, E
 /* A transaction is over: no key is held twice any more. */
 extern bool change_settle_keys(Scorer *scorer, Error *err);
 extern bool change_truncate(Scorer *scorer, uint64_t fingerprint, Error *err);
-/* The version a change names, current from here on if it is not older. *relation NULL: not stored. */
-extern bool change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, Version **version,
+/*
+ * The version a change names, current from here on if it is not older. *relation NULL: not stored.
+ * live: of the stream, and not a row that is read.
+ */
+extern bool change_relation(Scorer *scorer, uint64_t fingerprint, Lsn lsn, bool live, Version **version,
 							Relation **relation, Error *err);
 /* A key of the right number of sound values. */
 extern bool change_key_sound(const Version *version, Slice key, uint32_t values);
@@ -202,6 +205,7 @@ extern bool touch_key_lsn(Scorer *scorer, Relation *relation, Slice key, Error *
 /* ---- lost.c ------------------------------------------------------------------------------- */
 
 extern bool lost_load(Scorer *scorer, Error *err);
+extern void lost_selection(Relation *relation);
 extern bool lost_publication(Scorer *scorer, Slice name, Error *err);
 extern bool lost_told(Scorer *scorer, Slice detail, Error *err);
 extern bool lost_any(const Scorer *scorer); /* some table is in doubt */

@@ -103,16 +103,31 @@ look_up(Backfill *backfill, Error *err)
 	return ok;
 }
 
+static bool
+send_describe(Backfill *backfill, PGconn *conn, Error *err)
+{
+	Buffer command = {0};
+	bool ok;
+
+	buffer_printf(&command, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass, ");
+	ok = publications_array(conn, backfill->context->settings->publications, &command, err);
+	buffer_append(&command, ")", 2); /* and the end of the string */
+	ok = ok &&
+		 (PQsendQueryParams(conn, (const char *) command.data, 1, NULL, &backfill->relation, NULL, NULL, 1) ||
+		  source_error(conn, NULL, err, "could not describe the table"));
+	buffer_free(&command);
+	return ok;
+}
+
 /* Takes the table's lock for a moment: conn waits as long as somebody has it, or stands in line for it, alone. */
 static PGresult *
 ask_description(Backfill *backfill, PGconn *conn, Error *err)
 {
 	PGresult *res = NULL;
 
-	if (!PQsendQueryParams(conn, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass)", 1, NULL,
-						   &backfill->relation, NULL, NULL, 1))
-		source_error(conn, NULL, err, "could not describe the table");
-	else if (!wait_result(backfill, conn, DESCRIBE_WAIT_US, err))
+	if (!send_describe(backfill, conn, err))
+		return NULL;
+	if (!wait_result(backfill, conn, DESCRIBE_WAIT_US, err))
 	{
 		backfill_cancel(conn);
 		error_wrap(err, "could not describe the table");
@@ -494,7 +509,7 @@ prepare(Backfill *backfill, Error *err)
 	buffer_append_slice(&backfill->first, backfill_last_key(backfill));
 	backfill->point = 0;
 	backfill->cut = false;
-	backfill->chunk_rows = 0;
+	backfill->chunk_rows = backfill->left_out = 0;
 	backfill->limit = (uint64_t) atomic_load(&backfill->context->limits->chunk_rows);
 	backfill->nrows = 0;
 	buffer_reset(&backfill->rows);

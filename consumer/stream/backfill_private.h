@@ -50,6 +50,7 @@ typedef struct Backfill
 	uint32_t nrows;
 	size_t last_row;	 /* where in rows */
 	uint64_t chunk_rows; /* of this chunk, appended */
+	uint64_t left_out;	 /* .. and those that row filters leave out */
 	uint64_t limit;		 /* of one COPY; 0 = none */
 	BackfillProgress progress;
 } Backfill;

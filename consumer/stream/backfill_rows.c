@@ -9,10 +9,12 @@
 
 #include "base/clock.h"
 #include "stream/backfill_private.h"
+#include "stream/publications.h"
 
 #define UNIT_ROWS 1000
 #define UNIT_ROW_BYTES (256 << 10)
 #define COPY_HEADER_BYTES 19
+#define NULL_LENGTH 0xffffffff
 /* However old the snapshot is when reading begins: a chunk gets somewhere. */
 #define READ_US_MIN INT64_C(5000000)
 
@@ -133,7 +135,7 @@ read_be(const uint8_t *at, int bytes)
 
 /*
  * PostgreSQL's binary COPY: a header before the first row, then per row a 16-bit field count and
- * 32-bit lengths; -1 as the count ends it.  The server sends whole rows per message.
+ * 32-bit lengths; -1 as the count ends it, as a length it is NULL.  The server sends whole rows per message.
  */
 static bool
 take_copy_data(Backfill *backfill, Slice data, Error *err)
@@ -156,6 +158,12 @@ take_copy_data(Backfill *backfill, Slice data, Error *err)
 
 		if (end - at >= 2 && read_be(at, 2) == 0xffff)
 			return true;
+		if (end - at >= 6 && read_be(at, 2) == 1 && read_be(at + 2, 4) == NULL_LENGTH)
+		{
+			backfill->left_out++;
+			at += 6;
+			continue;
+		}
 		if (end - at < 6 || read_be(at, 2) != 1 || (len = read_be(at + 2, 4)) > (size_t) (end - at - 6))
 			return error_set(err, ERR_RETRY, "the server's binary COPY cannot be read");
 		if (!take_row(backfill, slice_make(at + 6, len), err))
@@ -171,8 +179,11 @@ put_query(Backfill *backfill, const Buffer *keys, Buffer *sql, Error *err)
 {
 	bool ok = true;
 
-	buffer_printf(sql, "SELECT walrank.encode(t.*, %" PRId64 ") FROM ONLY %s t",
-				  backfill->context->settings->max_value_bytes, backfill->relation);
+	buffer_printf(sql, "SELECT walrank.encode(t.*, %" PRId64 ", ",
+				  backfill->context->settings->max_value_bytes);
+	if (!publications_array(backfill->reader, backfill->context->settings->publications, sql, err))
+		return false;
+	buffer_printf(sql, ") FROM ONLY %s t", backfill->relation);
 	if (backfill->round)
 		ok = table_key_among(&backfill->key, backfill->reader, buffer_slice(keys), sql);
 	else if (backfill->first.len > 0)
@@ -186,7 +197,8 @@ put_query(Backfill *backfill, const Buffer *keys, Buffer *sql, Error *err)
 		return true;
 	table_key_order_by(&backfill->key, sql);
 	/* an offset where the chunk goes on because it could not end */
-	buffer_printf(sql, " LIMIT %" PRIu64 " OFFSET %" PRIu64, backfill->limit, backfill->chunk_rows);
+	buffer_printf(sql, " LIMIT %" PRIu64 " OFFSET %" PRIu64, backfill->limit,
+				  backfill->chunk_rows + backfill->left_out);
 	return true;
 }
 
@@ -286,22 +298,28 @@ read_copy(Backfill *backfill, const Buffer *keys, Error *err)
 	return cut_copy(backfill, err);
 }
 
-/* One COPY, or more while none of them ends at a key that another chunk could begin after. */
+/*
+ * One COPY, or more while none of them ends at a key that another chunk could begin after: one of which all rows were
+ * left out does not either.
+ */
 bool
 backfill_read_rows(Backfill *backfill, const Buffer *keys, Error *err)
 {
-	uint64_t before;
+	uint64_t rows;
+	uint64_t left_out;
 	bool full;
 
 	backfill->reading_us = clock_monotonic_us();
 	do
 	{
-		before = backfill->chunk_rows;
+		rows = backfill->chunk_rows;
+		left_out = backfill->left_out;
 		if (!read_copy(backfill, keys, err))
 			return false;
+		rows = backfill->chunk_rows - rows;
 		full = !backfill->round && backfill->key.ncolumns > 0 && !backfill->cut &&
-			   backfill->chunk_rows - before >= backfill->limit;
-		backfill->cut = backfill->cut || (full && may_cut(backfill));
+			   rows + backfill->left_out - left_out >= backfill->limit;
+		backfill->cut = backfill->cut || (full && rows > 0 && may_cut(backfill));
 	} while (full && !backfill->cut);
 	return true;
 }

@@ -19,16 +19,14 @@
 bool
 publications_check(PGconn *sql, const SourceSettings *settings, Error *err)
 {
-	/* the conditions are those of the plugin */
+	/* partitioned tables are not watched; what configures us has to arrive whole */
 	static const char query[] =
 		"SELECT n.name, CASE WHEN p.oid IS NULL AND NOT $2::boolean THEN 'does not exist'"
 		" WHEN p.pubviaroot THEN 'publishes partitions under their root table'"
-		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prqual IS "
-		"NOT NULL)"
-		"  THEN 'has a row filter'"
-		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prattrs IS "
-		"NOT NULL)"
-		"  THEN 'has a column list' END AS why"
+		" WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_class c ON c.oid = "
+		"r.prrelid JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE r.prpubid = p.oid"
+		"  AND s.nspname = 'walrank' AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL))"
+		"  THEN 'has a row filter or a column list for a table of schema walrank' END AS why"
 		" FROM " NAMES(
 			"$1") " LEFT JOIN pg_catalog.pg_publication p ON p.pubname::text = n.name ORDER BY why "
 				  "LIMIT 1";
@@ -43,14 +41,27 @@ publications_check(PGconn *sql, const SourceSettings *settings, Error *err)
 	{
 		error_set(err, ERR_RETRY, "rule C7: publication \"%s\" %s", PQgetvalue(res, 0, 0),
 				  PQgetvalue(res, 0, 1));
-		error_hint(err, strcmp(PQgetvalue(res, 0, 1), "does not exist") == 0
-							? "Create it again with its tables. The tables are then read again. Or set "
-							  "source.missing_ok."
-							: "Use ALTER PUBLICATION to set its tables without WHERE and column lists, and "
-							  "publish_via_partition_root = false.");
+		error_hint(err,
+				   strcmp(PQgetvalue(res, 0, 1), "does not exist") == 0
+					   ? "Create it again with its tables. The tables are then read again. Or set "
+						 "source.missing_ok."
+					   : "Use ALTER PUBLICATION to set walrank's tables without WHERE and column lists, and "
+						 "publish_via_partition_root = false.");
 	}
 	PQclear(res);
 	return ok;
+}
+
+bool
+publications_array(PGconn *sql, const char *list, Buffer *out, Error *err)
+{
+	char *literal = PQescapeLiteral(sql, list, strlen(list));
+
+	if (literal == NULL)
+		return error_set(err, ERR_RETRY, "could not write the publications in SQL: %s", PQerrorMessage(sql));
+	buffer_printf(out, "(SELECT array_agg(n.name) FROM " NAMES("%s") ")", literal);
+	PQfreemem(literal);
+	return true;
 }
 
 static void

@@ -7,10 +7,13 @@
 #include "stream/source.h"
 
 /*
- * Rule C7: every publication exists, unless missing_ok, and none has what the plugin refuses.  ERR_RETRY: somebody
- * may repair it.
+ * Rule C7: every publication exists, unless missing_ok, none publishes via the partition root, and none selects rows
+ * or columns of our own tables.  ERR_RETRY: somebody may repair it.
  */
 extern bool publications_check(PGconn *sql, const SourceSettings *settings, Error *err);
+
+/* Append the list as an SQL expression of type text[]. */
+extern bool publications_array(PGconn *sql, const char *list, Buffer *out, Error *err);
 
 /*
  * Another list than before: what it no longer brings is said in the log; tables that it newly brings lack

@@ -16,7 +16,9 @@ BEGIN
 	FOREACH wanted IN ARRAY '{walrank,walrank_config}'::name[] LOOP
 		SELECT p.*, pg_get_userbyid(p.pubowner) AS owner INTO existing FROM pg_publication p WHERE p.pubname = wanted;
 		IF NOT FOUND THEN
-			EXECUTE format('CREATE PUBLICATION %I', wanted);
+			-- 18 and later would leave generated columns out
+			EXECUTE format('CREATE PUBLICATION %I', wanted) ||
+				CASE WHEN current_setting('server_version_num')::int >= 180000 THEN ' WITH (publish_generated_columns = stored)' ELSE '' END;
 			EXECUTE format('ALTER PUBLICATION %I OWNER TO walrank_admin', wanted);
 		ELSIF existing.owner <> 'walrank_admin' THEN
 			RAISE EXCEPTION 'publication "%" belongs to "%"', wanted, existing.owner

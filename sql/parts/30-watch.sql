@@ -9,6 +9,8 @@ DECLARE
 	key record;
 	kind text;
 	map_type regtype;
+	map_number int2;
+	listed int2[]; -- the columns that are published; NULL for all
 BEGIN
 	SELECT c.*, n.nspname, format('%I.%I', n.nspname, c.relname) AS name INTO STRICT class
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
@@ -38,7 +40,9 @@ BEGIN
 		RETURN;
 	END IF;
 
-	SELECT i.indimmediate, k.conname INTO key FROM pg_index i LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype = 'p'
+	SELECT r.prattrs::int2[] INTO listed FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+		WHERE p.pubname = 'walrank' AND r.prrelid = relation;
+	SELECT i.indimmediate, k.conname, (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns INTO key FROM pg_index i LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype = 'p'
 		WHERE i.indrelid = relation AND i.indisprimary;
 	IF NOT FOUND THEN
 		reason := 'it has no primary key';
@@ -53,12 +57,11 @@ BEGIN
 		reason := CASE class.relreplident WHEN 'n' THEN 'its replica identity is nothing: updates and deletes would come without a key'
 			ELSE 'its replica identity is another index than the primary key' END;
 		cure := format('ALTER TABLE %s REPLICA IDENTITY DEFAULT;', class.name);
-	ELSIF EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-				  WHERE p.pubname = 'walrank' AND r.prrelid = relation AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)) THEN
-		reason := 'publication "walrank" has it with a row filter or a column list, which is not supported yet';
+	ELSIF NOT key.columns <@ listed THEN
+		reason := 'publication "walrank" has it without some of its primary key';
 		cure := format('ALTER PUBLICATION walrank DROP TABLE ONLY %s;', class.name);
 	ELSIF map IS NOT NULL THEN
-		SELECT atttypid INTO map_type FROM pg_attribute
+		SELECT atttypid, attnum INTO map_type, map_number FROM pg_attribute
 			WHERE attrelid = relation AND attname = map AND attnum > 0 AND NOT attisdropped;
 		IF NOT FOUND THEN
 			reason := format('it has no column "%s" for the map', map);
@@ -66,6 +69,9 @@ BEGIN
 		ELSIF map_type <> 'jsonb'::regtype THEN
 			reason := format('its map column "%s" is of type %s, not jsonb', map, map_type);
 			cure := format('ALTER TABLE %s ALTER COLUMN %I TYPE jsonb USING to_jsonb(%I);', class.name, map, map);
+		ELSIF NOT map_number = ANY (listed) THEN
+			reason := format('publication "walrank" has it without its map column "%s"', map);
+			cure := format('ALTER PUBLICATION walrank DROP TABLE ONLY %s;', class.name);
 		END IF;
 	END IF;
 END

@@ -92,7 +92,7 @@ CREATE TABLE ext.identity_full (id int PRIMARY KEY);
 ALTER TABLE ext.identity_full REPLICA IDENTITY FULL;
 CREATE TABLE ext."deferrable" (a int, "B" int, PRIMARY KEY (a, "B") DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE ext.filtered (id int PRIMARY KEY, j json);
-ALTER PUBLICATION walrank ADD TABLE ext.filtered WHERE (id > 0);
+ALTER PUBLICATION walrank ADD TABLE ext.filtered (j) WHERE (id > 0);
 SELECT walrank.watch('ext.no_key');
 SELECT walrank.watch('ext.no_key_at_all');
 SELECT walrank.watch('ext.unlogged');
