@@ -21,7 +21,10 @@
 #include "filter.h"
 #include "text.h"
 
-/* Entries beyond which stale ones are dropped. */
+/* Entries marked stale after which their memory is given back: a dropped table never asks for it again. */
+#define TRIM_MARKED 64
+
+/* Entries beyond which stale ones are forgotten altogether. */
 #define TRIM_ENTRIES 4096
 
 struct RelCache
@@ -31,6 +34,7 @@ struct RelCache
 	Publications *publications;
 	const Patterns *attributes;
 	RelMeta *last; /* asked for last: most changes are of the same table as the one before */
+	int marked;	   /* stale since the last trim, at most */
 	RelCache *next;
 	MemoryContextCallback reset;
 };
@@ -39,6 +43,13 @@ struct RelCache
 static RelCache *caches;
 
 /* ---- invalidation: entries are only marked, their memory may be in use --------------------- */
+
+static void
+mark_stale(RelCache *cache, RelMeta *meta)
+{
+	cache->marked += meta->built && !meta->stale;
+	meta->stale = true;
+}
 
 static void
 mark_all_stale(void)
@@ -50,7 +61,7 @@ mark_all_stale(void)
 
 		hash_seq_init(&scan, cache->entries);
 		while ((meta = hash_seq_search(&scan)) != NULL)
-			meta->stale = true;
+			mark_stale(cache, meta);
 	}
 }
 
@@ -63,7 +74,7 @@ mark_partitions_stale(RelCache *cache, Oid ancestor)
 	hash_seq_init(&scan, cache->entries);
 	while ((meta = hash_seq_search(&scan)) != NULL)
 		if (list_member_oid(meta->ancestors, ancestor))
-			meta->stale = true;
+			mark_stale(cache, meta);
 }
 
 static void
@@ -80,7 +91,7 @@ relation_changed(Datum arg, Oid relid)
 
 		if (meta == NULL)
 			continue;
-		meta->stale = true;
+		mark_stale(cache, meta);
 		if (meta->partitions > 0)
 			mark_partitions_stale(cache, relid);
 	}
@@ -526,16 +537,20 @@ relmeta_get(RelCache *cache, Relation relation)
 void
 relmeta_trim(RelCache *cache)
 {
+	bool forget = hash_get_num_entries(cache->entries) > TRIM_ENTRIES;
 	HASH_SEQ_STATUS scan;
 	RelMeta *meta;
 
-	if (hash_get_num_entries(cache->entries) <= TRIM_ENTRIES)
+	if (cache->marked <= TRIM_MARKED)
 		return;
+	cache->marked = 0;
 	cache->last = NULL;
 	hash_seq_init(&scan, cache->entries);
 	while ((meta = hash_seq_search(&scan)) != NULL)
 		if (meta->stale || !meta->built)
 			clear(cache, meta);
+	if (!forget)
+		return;
 	/* what nothing depends on any more, and what the connection need not know */
 	hash_seq_init(&scan, cache->entries);
 	while ((meta = hash_seq_search(&scan)) != NULL)

@@ -95,7 +95,7 @@ extern RelMeta *relmeta_get(RelCache *cache, Relation relation);
 /* An entry that is up to date, or NULL: the relation must then be opened for relmeta_get. */
 extern RelMeta *relmeta_peek(RelCache *cache, Oid relid);
 
-/* Forget stale entries when there are many: tables come and go, a connection stays. */
+/* Give back the memory of stale entries when there are many: tables come and go, a connection stays. */
 extern void relmeta_trim(RelCache *cache);
 
 #endif /* WALRANK_RELMETA_H */
