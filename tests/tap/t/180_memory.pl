@@ -48,6 +48,7 @@ sub sender
 	my ($slot, @options) = @_;
 	my $said = '';
 	my $sender = { slot => $slot, said => \$said };
+	local $ENV{PGAPPNAME} = 'walrank_stream';
 	$sender->{run} = IPC::Run::start(
 		[ "$ENV{WALRANK_BINDIR}/pg_recvlogical", '-h', $node->host, '-p', $node->port, '-d', 'postgres', '--slot', $slot, '--start', '--no-loop',
 			'-f', '/dev/null', '-s', '1', '-F', '0', map { ('-o', $_) } @options ],

@@ -450,7 +450,7 @@ sub query
 	while (my $line = <$pipe>)
 	{
 		chomp $line;
-		push @rows, [ map { $_ eq '\N' ? undef : s/\\(.)/$plain{$1} \/\/ $1/ger } split /\t/, $line, -1 ];
+		push @rows, [ map { $_ eq '\N' ? undef : s/\\(.)/$plain{$1} \/\/ $1/ger } length $line ? split(/\t/, $line, -1) : '' ];
 	}
 	close $pipe or die "psql failed: $sql\n";
 	return \@rows;

@@ -17,12 +17,14 @@ sub psql_of
 	return [ "$ENV{WALRANK_BINDIR}/psql", '-X', '-h', $node->host, '-p', $node->port, '-d', $db ];
 }
 
-# A slot of ours and pg_recvlogical on it.  {files}: one for each connection.
+my $name = 'walrank_stream';
+
+# A slot of ours and pg_recvlogical on it, which tells where it is every interval seconds.  {files}: one for each connection.
 sub stream_start
 {
 	my ($node, $db, %o) = @_;
 	my $slot = $o{slot} // 'walrank_corpus';
-	my $stream = { node => $node, db => $db, slot => $slot, said => '', options => $o{options} // [], files => [] };
+	my $stream = { node => $node, db => $db, slot => $slot, said => '', options => $o{options} // [], interval => $o{interval} // 1, files => [] };
 
 	$node->safe_psql($db, "SELECT pg_create_logical_replication_slot('$slot', 'walrank')");
 	return stream_again($stream);
@@ -37,9 +39,10 @@ sub stream_again
 	my @options = map { ('-o', $_) } 'format=json', @{ $stream->{options} };
 
 	push @{ $stream->{files} }, $file;
+	local $ENV{PGAPPNAME} = $name; # in the server's log and pg_stat_replication
 	$stream->{run} = IPC::Run::start(
 		[ "$ENV{WALRANK_BINDIR}/pg_recvlogical", '-h', $node->host, '-p', $node->port, '-d', $stream->{db}, '--slot', $slot, '--start', '--no-loop',
-			'-f', $file, '-s', '1', '-F', '1', @options ],
+			'-f', $file, '-s', $stream->{interval} // 1, '-F', '1', @options ],
 		'<', \undef, '>', \$stream->{said}, '2>', \$stream->{said});
 	poll("the walsender of $slot", sub { $node->safe_psql('postgres', "SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'") eq 't' }, 60);
 	return $stream;
@@ -50,7 +53,7 @@ sub stream_end
 {
 	my ($stream, $seconds) = @_;
 	my $node = $stream->{node};
-	my $end = $node->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+	my $end = $node->safe_psql('postgres', 'SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END');
 	my $there = eval {
 		poll("$stream->{slot} at $end", sub {
 			$stream->{run}->pumpable or die "pg_recvlogical ended: $stream->{said}\n";
@@ -68,8 +71,9 @@ sub stream_end
 sub stream_errors
 {
 	my ($node) = @_;
-	return grep { /pg_recvlogical (?:ERROR|FATAL|PANIC|WARNING):/ && !/terminating connection due to administrator command/ }
-	  split /\n/, slurp($node->logfile);
+	my @lines = grep { / $name [A-Z]+:/ } split /\n/, slurp($node->logfile);
+	@lines or die "the server's log says nothing of $name: " . $node->logfile . "\n";
+	return grep { / $name (?:ERROR|FATAL|PANIC|WARNING):/ && !/terminating connection due to administrator command/ } @lines;
 }
 
 sub report
