@@ -208,7 +208,7 @@ check: stage-files
 	@[ -n "$(TESTS)" ] || $(MAKE) --no-print-directory fuzz
 
 # Each part can be run alone; .ci/run runs as many of them as its time allows.
-FULL := full-tests full-power full-mutants full-fuzz full-valgrind full-callgrind full-coverage full-majors
+FULL := full-tests full-power full-mutants full-fuzz full-valgrind full-callgrind full-coverage full-corpus full-majors
 .PHONY: $(FULL) full-units
 full-units: stage-files
 	@$(MAKE) --no-print-directory -j$(shell nproc) unit-san
@@ -241,8 +241,21 @@ full-coverage: stage-files
 full-majors: stage-files
 	@scripts/matrix check
 
+# The SQL that PostgreSQL, test_decoding and wal2json are tested with, streamed by us.  CORPUS names some of tests/corpus.
+CORPUS_DIR ?= $(or $(TMPDIR),/tmp)/walrank-corpus
+CORPUS     ?= tests/corpus/workloads.pl tests/corpus/regression.pl
+full-corpus: stage-files
+	@tests/corpus/fetch $(CORPUS_DIR)
+	@CORPUS_DIR=$(CORPUS_DIR) scripts/unroot tests/run full $(CORPUS)
+
 check-full:
 	@for part in $(if $(TESTS),full-tests,$(FULL)); do $(MAKE) --no-print-directory $$part || exit 1; done
+
+# The other majors, and 15 without its last security updates, in roots that are made where they are missing (root, 2.5 GB).
+.PHONY: check-matrix
+check-matrix:
+	@scripts/deps matrix
+	@scripts/matrix create && scripts/matrix check
 
 # As long as you like: the same tests with their largest figures.
 check-torture: stage-files
@@ -302,6 +315,7 @@ help:
 	@echo 'demo        watch 63,000 real items being rescored (half a minute)'
 	@echo 'check       all quick tests, as any user: units, SQL, servers, 30 s of fuzzing'
 	@echo 'check-full  longer runs, sanitizers, valgrind, instructions; other majors where scripts/matrix made roots'
+	@echo 'check-matrix  library and main tests on 15.18, 17, 18 and 19rc, in roots made from the archive (root)'
 	@echo 'check-torture  the fault runs with their largest figures: hours'
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'
