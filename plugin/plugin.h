@@ -9,6 +9,8 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
+
 #include "encode.h"
 #include "options.h"
 #include "publication.h"
