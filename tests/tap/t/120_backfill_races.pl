@@ -100,6 +100,17 @@ my %happens = (
 my %exclusive = map { $_ => 1 } qw(truncate rewrite alter_type rollback);
 my @steps = split / /, $ENV{STEPS} // "B1 B2 B3 B4 B5 B6";
 
+# Two after each other, often of the same rows. N is 1 for the first and 2 for the second, so that one can follow itself.
+my %deed = (
+	insert     => q{INSERT INTO NAME SELECT i, N, noise(), '{"views": 5}' FROM unnest(ARRAY[1 - N, 7, 8, 10 + N]) i ON CONFLICT DO NOTHING},
+	update_one => q{UPDATE NAME SET price = price + 1000 * N WHERE id IN (2, 4, 8, 9, 20)},
+	delete     => q{DELETE FROM NAME WHERE id IN (2, 3, 7, 9)},
+	key_change => q{UPDATE NAME SET id = 20 * N WHERE id = 3; UPDATE NAME SET id = 3 WHERE id = 8; UPDATE NAME SET id = -9 * N WHERE id = 9; UPDATE NAME SET id = 20 * N + 1 WHERE id = 20 * N},
+	truncate   => q{TRUNCATE NAME; INSERT INTO NAME VALUES (2, 22 * N, 'after', '{"views": 2}'), (9, 99, noise(), '{}')},
+	rewrite    => q{CLUSTER NAME USING NAME_pkey},
+	rule_edit  => q{UPDATE walrank.ranking SET definition = E'term p weight 2 price missing N' WHERE name = 'NAME'},
+);
+
 # *$act is run once the reading stands at the step; returns what still has to be waited for.
 sub at_step
 {
@@ -222,33 +233,70 @@ sub state_of
 	return $t ? $t->{backfill} : '';
 }
 
+# A table of its own goes through it; its name.
+sub race
+{
+	my ($what, $step, $sql, $exclusive) = @_;
+	my $table = lc "${what}_$step";
+	(my $make = $start) =~ s/NAME/$table/g;
+	$sql =~ s/NAME/$table/g;
+	$source->safe_psql('postgres', $make);
+	at_step($table, $step, $sql, $exclusive);
+	poll("$table to be filled", sub { state_of($table) eq 'filled' });
+	return $table;
+}
+
+sub readers_hold_what_tables_do
+{
+	my (@names) = @_;
+	$d->catch_up;
+	$d->ready;
+	$d->catch_up;
+	my ($items, $scores) = replayed();
+	is(differences($_, $items, $scores), 0, "$_: the readers hold what the table does") for @names;
+	return;
+}
+
 my @tables;
 for my $what ($ENV{WHAT} ? split / /, $ENV{WHAT} : sort keys %happens)
 {
 	next if $tier eq 'check' && !$ENV{WHAT} && $what !~ /^(?:all_writes|keys_many|truncate|rewrite|alter_type|rule_edit)$/;
 	for my $step (@steps)
 	{
-		my $table = lc "${what}_$step";
-		(my $sql = $happens{$what}) =~ s/NAME/$table/g;
-		(my $make = $start) =~ s/NAME/$table/g;
-		$source->safe_psql('postgres', $make);
-		at_step($table, $step, $sql, $exclusive{$what});
-		poll("$table to be filled", sub { state_of($table) eq 'filled' });
-		push @tables, $table;
+		push @tables, race($what, $step, $happens{$what}, $exclusive{$what});
 	}
 }
-$d->catch_up;
-$d->ready;
-$d->catch_up;
-my ($items, $scores) = replayed();
-is(differences($_, $items, $scores), 0, "$_: the readers hold what the table does") for @tables;
+readers_hold_what_tables_do(@tables);
 # at B2, B3 and B4 the snapshot would show an empty table
 my $said = slurp($d->{log});
 for my $table (grep { /^(?:truncate|rewrite|alter_type)_b[234]/ } @tables)
 {
 	like($said, qr/rule B4: public\.$table was rewritten/, "$table: begun again");
 }
-unlike($said, qr/set aside/, 'and no table had to wait');
+
+# ---- every pair of them, one after the other ------------------------------------------------------------------------
+# Two transactions; where the table is locked for the reading to wait (B4) both are in that one.
+sub pair
+{
+	my ($first, $second, $step) = @_;
+	my ($one, $two) = ($deed{$first} =~ s/\bN\b/1/gr, $deed{$second} =~ s/\bN\b/2/gr);
+	return race("${first}__$second", $step, $step eq 'B4' ? "$one; $two" : "$one; COMMIT; BEGIN; $two", $exclusive{$first} || $exclusive{$second});
+}
+
+srand $seed;
+my @cells = map { my $first = $_; map { my $second = $_; map { [ $first, $second, $_ ] } @steps } sort keys %deed } sort keys %deed;
+if ($tier eq 'check' && !$ENV{WALRANK_PAIRS})
+{
+	diag(scalar(@cells) - 6 . ' of ' . @cells . " pairs at steps NOT RUN: they run in check-full; WALRANK_SEED=$seed repeats the choice");
+	@cells = map { splice @cells, rand @cells, 1 } 1 .. 6;
+}
+while (my @some = splice @cells, 0, 42)
+{
+	my @names = map { pair(@$_) } @some;
+	readers_hold_what_tables_do(@names);
+	$source->safe_psql('postgres', join '; ', map { "SELECT walrank.unwatch('$_'); DELETE FROM walrank.ranking WHERE name = '$_'; DROP TABLE $_" } @names);
+}
+unlike(slurp($d->{log}), qr/set aside/, 'and no table had to wait');
 
 # ---- who stands in line for the table's lock -----------------------------------------------------------------
 # Behind the reader's lock waits an ALTER TABLE, and behind that whoever comes: one of ours would wait for itself.
@@ -347,7 +395,7 @@ for my $round (1 .. $rounds)
 	$d->catch_up;
 	$d->ready;
 	$d->catch_up;
-	($items, $scores) = replayed();
+	my ($items, $scores) = replayed();
 	my $n = $over ? differences('busy', $items, $scores) : 1;
 	diag("round $round of WALRANK_SEED=$seed: $n differences") if $n;
 	$wrong += $n;
