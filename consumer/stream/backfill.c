@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "stream/backfill_private.h"
+#include "stream/cancel.h"
 #include "stream/guard.h"
 #include "stream/publications.h"
 
@@ -62,17 +63,6 @@ wait_result(Backfill *backfill, PGconn *conn, int64_t timeout_us, Error *err)
 			return error_set(err, ERR_RETRY, "no answer within %d s", (int) (timeout_us / 1000000));
 		poll(&fd, 1, 200);
 	}
-}
-
-void
-backfill_cancel(PGconn *conn)
-{
-	PGcancel *cancel = PQgetCancel(conn);
-	char text[256];
-
-	if (cancel != NULL)
-		PQcancel(cancel, text, sizeof(text));
-	PQfreeCancel(cancel);
 }
 
 /* ---- B1: what the table is, and the snapshot ------------------------------------------------ */
@@ -129,7 +119,7 @@ ask_description(Backfill *backfill, PGconn *conn, Error *err)
 		return NULL;
 	if (!wait_result(backfill, conn, DESCRIBE_WAIT_US, err))
 	{
-		backfill_cancel(conn);
+		cancel_statement(conn);
 		error_wrap(err, "could not describe the table");
 	}
 	else if (PQresultStatus(res = PQgetResult(conn)) == PGRES_TUPLES_OK)
@@ -286,7 +276,7 @@ export_snapshot(Backfill *backfill, Error *err)
 	}
 	if (!ok)
 	{
-		backfill_cancel(backfill->exporter);
+		cancel_statement(backfill->exporter);
 		return error_wrap(err, "could not create the snapshot's slot");
 	}
 	res = PQgetResult(backfill->exporter);

@@ -58,7 +58,6 @@ typedef struct Backfill
 extern void backfill_report(Backfill *backfill, const char *phase);
 /* True, with ERR_RETRY, when the reading is to end. */
 extern bool backfill_stopped(const Backfill *backfill, Error *err);
-extern void backfill_cancel(PGconn *conn);
 /* The unit for a step of this chunk. */
 extern void backfill_unit(const Backfill *backfill, Unit *unit, BackfillStep step);
 extern void backfill_set_key(Backfill *backfill, Slice key);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "stream/backfill_private.h"
 #include "stream/publications.h"
+#include "stream/cancel.h"
 
 #define UNIT_ROWS 1000
 #define UNIT_ROW_BYTES (256 << 10)
@@ -262,7 +263,7 @@ cut_copy(Backfill *backfill, Error *err)
 	char *data;
 	int len = 0;
 
-	backfill_cancel(backfill->reader);
+	cancel_statement(backfill->reader);
 	while (len >= 0)
 	{
 		if (!next_data(backfill, &data, &len, err))

@@ -2,6 +2,9 @@
 # stop whatever it waits for, to read its configuration again under load, and started again at once after a kill.
 use strict;
 use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../../fault";
+use Fault;
 use Walrank;
 use IO::Socket::INET;
 use PostgreSQL::Test::Utils;
@@ -162,6 +165,26 @@ sub stops_soon
 	stops_soon('a statement that waits for a lock');
 	$source->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()});
 	waitpid $holder, 0;
+}
+{
+	# nothing comes through any more, the request to cancel the statement of a reading that waits for a lock included
+	my $proxy = proxy_start($source, seed => 1, mean => 500);
+	spew($d->{conf}, $conf =~ s/conninfo = host=\S+ port=\S+ dbname=postgres user=walrank_daemon/conninfo = host=127.0.0.1 port=$proxy->{port} dbname=postgres user=walrank_daemon/r);
+	$d->start;
+	$d->ready;
+	my $locker = $source->background_psql('postgres');
+	$locker->query_safe('BEGIN; LOCK TABLE item IN ACCESS EXCLUSIVE MODE');
+	run_ok('a reading is asked for', Walrank::Daemon::bin('walrank'), '--config', $d->{conf}, 'backfill', 'start', 'item');
+	poll('the reading to wait', sub { $source->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'walrank backfill%' AND wait_event_type = 'Lock'}) == 1 });
+	kill 'STOP', $proxy->{pid};
+	my $begun = time;
+	is($d->stop, 0, 'a network that swallows everything: TERM ends the daemon with 0');
+	note sprintf 'after %.1f s', time - $begun;
+	kill 'CONT', $proxy->{pid};
+	$proxy->stop;
+	$locker->query_safe('ROLLBACK');
+	$locker->quit;
+	spew($d->{conf}, $conf);
 }
 $d->start;
 $d->ready;
