@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 
 #define RETRY_US INT64_C(3000000)	   /* after a failure, doubled while it lasts .. */
@@ -15,6 +16,9 @@
 #define ABSENT_US INT64_C(60000000)	   /* there is no such table, or it is none that can be read */
 
 #define WISHES_MAX SCORER_TABLES_MAX
+#define WISHES_NAME                                                                                          \
+	"backfills" /* in the state directory: a line for each wish, "start RELATION" or "cancel RELATION" */
+#define WISHES_BYTES_MAX (WISHES_MAX * 272)
 
 /* What somebody asked for; of others there is none. */
 typedef struct Wish
@@ -33,6 +37,7 @@ typedef struct Aside
 
 struct Backfills
 {
+	int dirfd; /* the state directory's */
 	SourceSettings settings;
 	const BackfillLimits *limits;
 	Journal *journal;
@@ -58,6 +63,69 @@ struct Backfills
 static const char *const config_tables[] = {"walrank.watched", "walrank.ranking", "walrank.control"};
 #define CONFIG_TABLES 3
 #define CONFIG_TABLES_NEEDED 2 /* control feeds no scorer state: read when it is asked for */
+
+static const char *const wish_words[] = {"", "start", "cancel"};
+
+/* ---- what was asked for outlives the process ----------------------------------------------------- */
+
+static bool
+save_wishes(Backfills *backfills, Error *err)
+{
+	Buffer text = {0};
+	bool ok;
+
+	for (int i = 0; i < backfills->nwishes; i++)
+		buffer_printf(&text, "%s %s\n", wish_words[backfills->wishes[i].wish], backfills->wishes[i].relation);
+	ok = fs_replace(backfills->dirfd, WISHES_NAME, buffer_slice(&text), err);
+	buffer_free(&text);
+	return ok;
+}
+
+/* A line that says nothing readable asks for nothing. */
+static void
+parse_wish(Backfills *backfills, const char *line)
+{
+	Wish *wish = &backfills->wishes[backfills->nwishes];
+
+	for (int w = BACKFILL_ASKED; w <= BACKFILL_HELD; w++)
+	{
+		const size_t len = strlen(wish_words[w]);
+
+		if (strncmp(line, wish_words[w], len) != 0 || line[len] != ' ' || line[len + 1] == '\0' ||
+			strlen(line + len + 1) >= sizeof(wish->relation))
+			continue;
+		snprintf(wish->relation, sizeof(wish->relation), "%s", line + len + 1);
+		wish->wish = (BackfillWish) w;
+		backfills->nwishes++;
+	}
+}
+
+static bool
+load_wishes(Backfills *backfills, Error *err)
+{
+	char *text = xmalloc(WISHES_BYTES_MAX + 1);
+	size_t len = 0;
+	bool found;
+	char *rest;
+	bool ok = fs_read_file(backfills->dirfd, WISHES_NAME, WISHES_BYTES_MAX, text, &len, &found, err);
+
+	text[ok && found ? len : 0] = '\0';
+	for (char *line = strtok_r(text, "\n", &rest); line != NULL && backfills->nwishes < WISHES_MAX;
+		 line = strtok_r(NULL, "\n", &rest))
+		parse_wish(backfills, line);
+	free(text);
+	return ok || error_wrap(err, "what was asked for of backfills");
+}
+
+/* What is not kept is asked for again, or not, after the next start: nothing is lost by that. */
+static void
+keep_wishes(Backfills *backfills)
+{
+	Error err;
+
+	if (!save_wishes(backfills, &err))
+		log_error(LOG_WARNING, &err, "what was asked for of backfills is not kept");
+}
 
 /* ---- the thread ----------------------------------------------------------------------------- */
 
@@ -191,8 +259,10 @@ drop_request(Backfills *backfills, const char *relation)
 {
 	Wish *wish = find_wish(backfills, relation);
 
-	if (wish != NULL && wish->wish == BACKFILL_ASKED)
-		*wish = backfills->wishes[--backfills->nwishes];
+	if (wish == NULL || wish->wish != BACKFILL_ASKED)
+		return;
+	*wish = backfills->wishes[--backfills->nwishes];
+	keep_wishes(backfills);
 }
 
 static void
@@ -250,13 +320,20 @@ backfills_main(void *arg)
 	}
 }
 
-Backfills *
-backfills_start(const SourceSettings *settings, const BackfillLimits *limits, Journal *journal,
-				ScorerThread *scorer, ThreadFailed failed, void *context)
+bool
+backfills_start(int state_dirfd, const SourceSettings *settings, const BackfillLimits *limits,
+				Journal *journal, ScorerThread *scorer, ThreadFailed failed, void *context,
+				Backfills **started, Error *err)
 {
 	Backfills *backfills = xcalloc(1, sizeof(*backfills));
 	JournalHead head;
 
+	backfills->dirfd = state_dirfd;
+	if (!load_wishes(backfills, err))
+	{
+		free(backfills);
+		return false;
+	}
 	backfills->settings = *settings;
 	backfills->limits = limits;
 	backfills->journal = journal;
@@ -268,7 +345,8 @@ backfills_start(const SourceSettings *settings, const BackfillLimits *limits, Jo
 	pthread_mutex_init(&backfills->lock, NULL);
 	pthread_cond_init(&backfills->moved, NULL);
 	pthread_create(&backfills->thread, NULL, backfills_main, backfills);
-	return backfills;
+	*started = backfills;
+	return true;
 }
 
 void
@@ -371,6 +449,23 @@ forget_unwanted(Backfills *backfills, const ScorerView *view)
 	}
 }
 
+/* A table that is watched anew later begins anew. */
+static void
+forget_unwatched(Backfills *backfills, const ScorerView *view)
+{
+	const int before = backfills->nwishes;
+
+	for (int i = backfills->nwishes - 1; i >= 0; i--)
+	{
+		const char *relation = backfills->wishes[i].relation;
+
+		if (find_table(view, relation) == NULL && !is_config(relation))
+			backfills->wishes[i] = backfills->wishes[--backfills->nwishes];
+	}
+	if (backfills->nwishes != before)
+		keep_wishes(backfills);
+}
+
 static const char *
 next_table(Backfills *backfills, const ScorerView *view)
 {
@@ -403,6 +498,8 @@ backfills_consider(Backfills *backfills, const ScorerView *view)
 
 	pthread_mutex_lock(&backfills->lock);
 	forget_unwanted(backfills, view);
+	if (view->position.seq >= backfills->settled_seq)
+		forget_unwatched(backfills, view);
 	if (!backfills->status.running && !atomic_load(&backfills->stop) &&
 		view->position.seq >= backfills->settled_seq && clock_monotonic_us() >= backfills->retry_us)
 		next = next_table(backfills, view);
@@ -510,12 +607,15 @@ bool
 backfills_wish_for(Backfills *backfills, const ScorerView *view, const char *relation, BackfillWish wish,
 				   bool dry_run, Buffer *names, Error *err)
 {
+	bool ok;
+
 	if (!meant(view, relation, names, err))
 		return false;
 	if (dry_run)
 		return true;
 	pthread_mutex_lock(&backfills->lock);
 	wish_for(backfills, names, wish);
+	ok = save_wishes(backfills, err);
 	pthread_mutex_unlock(&backfills->lock);
-	return true;
+	return ok || error_wrap(err, "it is done, but not kept for the next start");
 }

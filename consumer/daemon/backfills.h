@@ -4,7 +4,7 @@
  * One at a time: the tables of walrank_config first, for they say what else there is, then the
  * watched ones by name.  A table that cannot be read, for whatever reason, is set aside for a while
  * and holds up no other.  Tables may be asked for, to be read again, and given up: one that was given up
- * waits until it is asked for, or until the next start.
+ * waits until it is asked for.  Both outlive the process (file "backfills" of the state directory).
  */
 #ifndef WALRANK_BACKFILLS_H
 #define WALRANK_BACKFILLS_H
@@ -34,8 +34,9 @@ typedef struct BackfillFailure
 } BackfillFailure;
 
 /* limits may change under way. */
-extern Backfills *backfills_start(const SourceSettings *settings, const BackfillLimits *limits,
-								  Journal *journal, ScorerThread *scorer, ThreadFailed failed, void *context);
+extern bool backfills_start(int state_dirfd, const SourceSettings *settings, const BackfillLimits *limits,
+							Journal *journal, ScorerThread *scorer, ThreadFailed failed, void *context,
+							Backfills **started, Error *err);
 /* Called every now and then with the scorer's newest copy: begins what has to be begun. */
 extern void backfills_consider(Backfills *backfills, const ScorerView *view);
 extern void backfills_status(Backfills *backfills, BackfillsStatus *status);

@@ -329,9 +329,10 @@ start(Daemon *daemon, Error *err)
 							   .engine = SCORER_ENGINE,
 							   .libm = rules_libm_fingerprint()};
 	daemon->parts.receiver = receiver_create(&context);
-	daemon->parts.backfills =
-		backfills_start(&daemon->settings, &daemon->config->backfill, daemon->state.journal,
-						daemon->parts.scorer, thread_failed, daemon);
+	if (!backfills_start(daemon->state.dirfd, &daemon->settings, &daemon->config->backfill,
+						 daemon->state.journal, daemon->parts.scorer, thread_failed, daemon,
+						 &daemon->parts.backfills, err))
+		return false;
 	pthread_create(&daemon->receiver_thread, NULL, receiver_main, daemon);
 	daemon->receiver_running = true;
 	if (!await_source(daemon, err) || !start_sinks(daemon, err))
