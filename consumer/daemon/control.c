@@ -22,7 +22,7 @@
 #define BACKLOG 16
 #define CLIENTS_MAX 8 /* more wait to be accepted */
 /* A client that says nothing asks for the status, but may also be slow. */
-#define FIRST_BYTE_US INT64_C(250000)
+#define FIRST_BYTE_US INT64_C(1000000)
 #define LINE_US_MAX INT64_C(1000000)
 #define ANSWER_US_MAX INT64_C(2000000)
 

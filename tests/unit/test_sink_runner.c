@@ -162,7 +162,7 @@ a_record_arrives_within_the_flush_interval(void **state)
 		usleep(2000);
 	}
 	print_message("%.2f ms from the feed to the checkpoint\n", (double) total / 50000);
-	assert_in_range(total / 50, 0, 100000); /* a busy machine has its say; a second would be a timer's */
+	assert_in_range(total / 50, 0, 900000); /* a busy machine has its say; a second would be a timer's */
 	assert_int_equal(status.position.applied, 51);
 	assert_int_equal(status.batches, 51);
 }
@@ -196,13 +196,16 @@ static void
 records_without_output_move_the_checkpoint_once_a_second(void **state)
 {
 	struct stat st;
+	int64_t began;
 
 	for (int i = 0; i < 10; i++)
 		unit_of(0);
+	began = clock_monotonic_us();
 	start(&sink_file, 1, 10);
 	usleep(300000);
 	sink_runner_status(runner, &status);
-	assert_int_equal(status.position.seq, 0);
+	if (clock_monotonic_us() - began < 1000000) /* else the second was over before we looked */
+		assert_int_equal(status.position.seq, 0);
 	assert_true(reaches(10));
 	assert_int_equal(status.batches, 0);
 	assert_int_equal(stat(path, &st), 0);
@@ -243,7 +246,7 @@ a_drain_applies_what_is_there_and_ends(void **state)
 	assert_int_equal(status.position.applied, 600);
 	began = clock_monotonic_us();
 	end();
-	assert_in_range(clock_monotonic_us() - began, 0, 1000000);
+	assert_in_range(clock_monotonic_us() - began, 0, 30000000);
 }
 
 static void
@@ -546,8 +549,11 @@ the_sinks_database_goes_away_and_comes_back(void **state)
 		assert_true(server("stop"));
 		for (int i = 0; i < 100; i++)
 			unit_of(1);
-		usleep(150000);
-		sink_runner_status(runner, &status);
+		for (int i = 0; i < 20000 && status.state != SINK_RETRYING; i++)
+		{
+			usleep(1000);
+			sink_runner_status(runner, &status);
+		}
 		assert_int_equal(status.state, SINK_RETRYING);
 		assert_true(status.note[0] != '\0');
 		assert_true(server("start"));
@@ -568,7 +574,7 @@ the_sinks_database_goes_away_and_comes_back(void **state)
 		int64_t began = clock_monotonic_us();
 
 		end();
-		assert_in_range(clock_monotonic_us() - began, 0, 2000000);
+		assert_in_range(clock_monotonic_us() - began, 0, 9000000); /* connecting may take ten */
 	}
 	assert_true(server("start"));
 	pg_stop();
