@@ -9,7 +9,6 @@
 #ifndef WALRANK_COMPAT_H
 #define WALRANK_COMPAT_H
 
-#include "access/tupdesc.h"
 #include "fmgr.h"
 #include "replication/logical.h"
 #include "replication/origin.h"
@@ -43,19 +42,6 @@ typedef ReplOriginId CompatOriginId;
 #define COMPAT_INVALID_ORIGIN InvalidRepOriginId
 typedef RepOriginId CompatOriginId;
 #endif
-
-/* A descriptor filled in by hand: 18 keeps a compact copy of each attribute, 19 counts them once more. */
-static inline void
-compat_tupdesc_complete(TupleDesc descriptor)
-{
-#if PG_VERSION_NUM >= 180000
-	for (int i = 0; i < descriptor->natts; i++)
-		populate_compact_attribute(descriptor, i);
-#endif
-#if PG_VERSION_NUM >= 190000
-	TupleDescFinalize(descriptor);
-#endif
-}
 
 /* 19 lists in pg_publication_rel also what FOR ALL TABLES leaves out. */
 #if PG_VERSION_NUM >= 190000

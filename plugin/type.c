@@ -17,7 +17,6 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "compat.h"
 #include "text.h"
 
 /* Domains over domains, arrays of domains over arrays: the server has no limit, we have one. */
@@ -223,20 +222,22 @@ make_cache(void)
 }
 
 static bool
-read_attribute(RowType *row, int i)
+read_field(const RowType *row, int i)
 {
 	HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(row->relid), Int16GetDatum(i + 1));
-	Form_pg_attribute attribute = TupleDescAttr(row->descriptor, i);
+	RowField *field = &row->fields[i];
+	Form_pg_attribute attribute;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	memcpy(attribute, GETSTRUCT(tuple), ATTRIBUTE_FIXED_PART_SIZE);
+	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	*field = (RowField){.len = attribute->attlen, .byval = attribute->attbyval, .align = attribute->attalign};
+	if (!attribute->attisdropped)
+	{
+		value_type(&field->type, attribute->atttypid);
+		field->name = text_identifier(pstrdup(NameStr(attribute->attname)));
+	}
 	ReleaseSysCache(tuple);
-	attribute->atthasmissing = false; /* its value is not here */
-	if (attribute->attisdropped)
-		return true;
-	value_type(&row->types[i], attribute->atttypid);
-	row->names[i] = text_identifier(pstrdup(NameStr(attribute->attname)));
 	return true;
 }
 
@@ -245,19 +246,16 @@ static bool
 read_row(RowType *row)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(row->relid));
-	int natts;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	row->typid = ((Form_pg_class) GETSTRUCT(tuple))->reltype;
+	row->nfields = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
 	ReleaseSysCache(tuple);
-	row->descriptor = CreateTemplateTupleDesc(natts);
-	row->types = palloc0(sizeof(ValueType) * Max(natts, 1));
-	row->names = palloc0(sizeof(Slice) * Max(natts, 1));
-	for (int i = 0; i < natts; i++)
-		if (!read_attribute(row, i))
+	row->fields = palloc0(sizeof(RowField) * Max(row->nfields, 1));
+	for (int i = 0; i < row->nfields; i++)
+		if (!read_field(row, i))
 			return false;
-	compat_tupdesc_complete(row->descriptor);
 	return true;
 }
 

@@ -9,7 +9,6 @@
 
 #include "postgres.h"
 
-#include "access/tupdesc.h"
 #include "fmgr.h"
 
 #include "wire.h"
@@ -65,14 +64,23 @@ extern void value_type(ValueType *type, Oid typid);
 /* True when writing values of the type may run a function that reads settings. */
 extern bool value_type_reads_settings(const ValueType *type);
 
-/* The fields of a composite type, by attribute number; dropped ones have an empty name. */
+/* One field of a composite type; a dropped one takes room and has an empty name. */
+typedef struct RowField
+{
+	Slice name; /* UTF-8 */
+	ValueType type;
+	int16 len;
+	bool byval;
+	char align;
+} RowField;
+
 typedef struct RowType
 {
 	Oid relid; /* hash key */
+	Oid typid;
 	bool complete;
-	TupleDesc descriptor;
-	ValueType *types;
-	Slice *names; /* UTF-8 */
+	int nfields;
+	RowField *fields;
 } RowType;
 
 /* Forget what has changed in the catalogs; what row_type returned before is no longer valid. */

@@ -337,6 +337,72 @@ array_next(ArrayWalk *walk, Datum *datum)
 	return true;
 }
 
+/*
+ * The fields of a composite value, one after the other.  heap_deform_tuple is not for this: recent
+ * servers have it compare the value's type with the catalogs, which takes a lock and raises errors.
+ * Nothing outside of the value is read, whatever its type has become.
+ */
+typedef struct RowWalk
+{
+	HeapTupleHeader header;
+	uint32 len;
+	uint32 offset;
+	int index;
+	bool broken; /* the value is shorter than its type says */
+} RowWalk;
+
+static RowWalk
+row_walk(HeapTupleHeader header)
+{
+	return (RowWalk){header, HeapTupleHeaderGetDatumLength(header), header->t_hoff, 0, false};
+}
+
+static uint32
+aligned(const RowWalk *walk, const RowField *field)
+{
+	const char *at = (const char *) walk->header + walk->offset;
+
+	if (field->len == -1 && walk->offset < walk->len && VARATT_NOT_PAD_BYTE(at))
+		return walk->offset;
+	return (uint32) att_align_nominal(walk->offset, field->align);
+}
+
+static uint32
+field_size(const RowField *field, const char *at, uint32 room)
+{
+	if (field->len > 0)
+		return (uint32) field->len;
+	if (field->len == -2)
+		return (uint32) strnlen(at, room) + 1;
+	if (room < VARHDRSZ && (room < VARHDRSZ_SHORT || !VARATT_IS_1B(at)))
+		return room + 1;
+	/* a header that leads out of the row is the one thing that is no size */
+	return VARATT_IS_EXTERNAL(at) ? room + 1 : (uint32) Max(VARSIZE_ANY(at), 1);
+}
+
+/* False when the field is null, or was added after the value had been written. */
+static bool
+row_next(RowWalk *walk, const RowField *field, Datum *datum)
+{
+	int i = walk->index++;
+	const char *at;
+	uint32 size;
+
+	if (i >= (int) HeapTupleHeaderGetNatts(walk->header) ||
+		((walk->header->t_infomask & HEAP_HASNULL) && att_isnull(i, walk->header->t_bits)))
+		return false;
+	walk->offset = aligned(walk, field);
+	at = (const char *) walk->header + walk->offset;
+	walk->broken = walk->broken || walk->offset >= walk->len;
+	size = walk->broken ? 0 : field_size(field, at, walk->len - walk->offset);
+	walk->broken = walk->broken || size > walk->len - walk->offset;
+	if (walk->broken)
+		return false;
+	walk->offset += size;
+	*datum = fetch_att(at, field->byval, field->len);
+	return true;
+}
+
 /* ---- as JSON text: what is inside an array of several dimensions or a composite value ---------- */
 
 static bool put_json(JsonText *json, const ValueType *type, Datum datum);
@@ -391,50 +457,38 @@ put_json_array(JsonText *json, const ValueType *type, ArrayType *array)
 }
 
 static bool
-put_json_fields(JsonText *json, const RowType *row, const Datum *values, const bool *nulls)
+put_json_row(JsonText *json, const ValueType *type, HeapTupleHeader header)
 {
+	const RowType *row = row_type(type->row);
+	RowWalk walk = row_walk(header);
 	bool first = true;
 
+	if (row == NULL || HeapTupleHeaderGetTypeId(header) != row->typid)
+		return false;
 	appendStringInfoChar(json->out, '{');
-	for (int i = 0; i < row->descriptor->natts; i++)
+	for (int i = 0; i < row->nfields; i++)
 	{
-		if (row->names[i].len == 0)
+		const RowField *field = &row->fields[i];
+		Datum datum;
+		bool present = row_next(&walk, field, &datum);
+
+		if (walk.broken)
+			return false;
+		if (field->name.len == 0)
 			continue;
 		if (!first)
 			appendStringInfoChar(json->out, ',');
 		first = false;
-		if (!json_text_string(json, row->names[i], true))
+		if (!json_text_string(json, field->name, true))
 			return false;
 		appendStringInfoChar(json->out, ':');
-		if (nulls[i])
+		if (!present)
 			appendStringInfoString(json->out, "null");
-		else if (!put_json_inner(json, &row->types[i], values[i]))
-			return false;
-		if (json->out->len > json->limit)
+		else if (!put_json_inner(json, &field->type, datum))
 			return false;
 	}
 	appendStringInfoChar(json->out, '}');
-	return true;
-}
-
-static bool
-put_json_row(JsonText *json, const ValueType *type, HeapTupleHeader header)
-{
-	const RowType *row = row_type(type->row);
-	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
-	Datum *values;
-	bool *nulls;
-	bool sent;
-
-	if (row == NULL)
-		return false;
-	values = palloc(sizeof(Datum) * Max(row->descriptor->natts, 1));
-	nulls = palloc(sizeof(bool) * Max(row->descriptor->natts, 1));
-	heap_deform_tuple(&tuple, row->descriptor, values, nulls);
-	sent = put_json_fields(json, row, values, nulls);
-	pfree(values);
-	pfree(nulls);
-	return sent;
+	return json->out->len <= json->limit;
 }
 
 static void

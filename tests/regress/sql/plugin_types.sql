@@ -94,7 +94,89 @@ CREATE TABLE gen (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 
 INSERT INTO gen (id, a) VALUES (1, 21);
 SELECT * FROM changes('walrank_types');
 
+-- enum_labels_are_those_of_the_moment_and_types_may_be_gone_when_rows_are_decoded
+CREATE TYPE colour AS ENUM ('red');
+CREATE TABLE painted (id int PRIMARY KEY, c colour, cs colour[]);
+BEGIN;
+INSERT INTO painted VALUES (1, 'red', '{red}');
+ALTER TYPE colour RENAME VALUE 'red' TO 'crimson';
+UPDATE painted SET cs = '{crimson,crimson}';
+COMMIT;
+ALTER TYPE colour ADD VALUE 'blue';
+INSERT INTO painted VALUES (2, 'blue', '{crimson,blue}');
+BEGIN;
+CREATE TYPE fresh AS ENUM ('a', 'b');
+ALTER TABLE painted ADD f fresh;
+INSERT INTO painted VALUES (3, 'blue', NULL, 'b');
+COMMIT;
+CREATE FUNCTION doomed() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE ROLE regress_walrank_doomed;
+CREATE TABLE refers (id int PRIMARY KEY, c regclass, p regprocedure, t regtype, r regrole);
+INSERT INTO refers VALUES (1, 'painted', 'doomed()', 'colour', 'regress_walrank_doomed'), (2, 'refers', 'now()', 'int', NULL);
+DROP TABLE painted;
+DROP TYPE colour, fresh;
+DROP FUNCTION doomed();
+DROP ROLE regress_walrank_doomed;
+SELECT regexp_replace(c, '"\d{3,}"', '"an oid"') FROM changes('walrank_types') c;
+
+-- composite_types_change_and_values_are_read_as_they_were_written
+CREATE TYPE part AS (a int, b text);
+CREATE TYPE whole AS (p part, n int);
+CREATE TABLE composed (id int PRIMARY KEY, w whole, ps part[]);
+INSERT INTO composed VALUES (1, ROW(ROW(1, 'x'), 2), ARRAY[ROW(1, 'y')]::part[]);
+ALTER TYPE part ADD ATTRIBUTE c int;
+INSERT INTO composed VALUES (2, ROW(ROW(1, 'x', 3), 2), NULL);
+UPDATE composed SET id = 3 WHERE id = 1;
+ALTER TYPE part RENAME ATTRIBUTE b TO "B";
+ALTER TYPE part DROP ATTRIBUTE a;
+INSERT INTO composed VALUES (4, ROW(ROW('z', 3), 2), NULL);
+UPDATE composed SET id = id + 10;
+BEGIN;
+ALTER TYPE part ADD ATTRIBUTE d numeric;
+INSERT INTO composed VALUES (5, ROW(ROW('z', 3, 1.50), 2), NULL);
+ALTER TYPE whole ADD ATTRIBUTE later jsonb;
+UPDATE composed SET id = 6 WHERE id = 5;
+COMMIT;
+ALTER TABLE composed REPLICA IDENTITY FULL;
+UPDATE composed SET id = id + 10 WHERE id = 6;
+SELECT * FROM changes('walrank_types');
+-- not even a transaction that holds the type for itself is waited for
+INSERT INTO composed VALUES (7, ROW(ROW('z', 3, 1.50), 2, '{}'), NULL);
+BEGIN;
+ALTER TYPE part ADD ATTRIBUTE e int;
+PREPARE TRANSACTION 'walrank_types';
+\c
+SET lock_timeout = '10s';
+SELECT * FROM changes('walrank_types');
+ROLLBACK PREPARED 'walrank_types';
+
+-- output_functions_of_extensions_and_users_may_do_what_they_like
+SET client_min_messages = error;
+CREATE TYPE unchecked;
+CREATE FUNCTION unchecked_in(cstring) RETURNS unchecked LANGUAGE internal IMMUTABLE STRICT AS 'byteain';
+CREATE FUNCTION unchecked_out(unchecked) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE unchecked (INPUT = unchecked_in, OUTPUT = unchecked_out, LIKE = bytea);
+CREATE TYPE nothing;
+CREATE FUNCTION nothing_in(cstring) RETURNS nothing LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+CREATE FUNCTION nothing_out(nothing) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'pg_stat_get_backend_pid';
+CREATE TYPE nothing (INPUT = nothing_in, OUTPUT = nothing_out, LIKE = int4);
+RESET client_min_messages;
+CREATE TYPE odd AS (u unchecked, n int);
+CREATE TABLE oddities (id int PRIMARY KEY, u unchecked, us unchecked[], o odd, n nothing, ns nothing[], v int);
+INSERT INTO oddities VALUES (1, 'fine', '{fine,"\\xff"}', '(fine,1)', '-1', '{-1}', 7), (2, '\xff', NULL, '("\\xff",1)', NULL, '{NULL}', 8);
+SELECT * FROM changes('walrank_types');
+DROP TABLE refers, composed, oddities;
+DROP TYPE whole, part, odd;
+SET client_min_messages = error;
+DROP TYPE unchecked CASCADE;
+DROP TYPE nothing CASCADE;
+RESET client_min_messages;
+
 -- the session's settings are as before
+SET DateStyle = 'German, DMY'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -10;
+SET bytea_output = 'escape'; SET TimeZone = 'Asia/Kolkata'; SET quote_all_identifiers = on;
+INSERT INTO times VALUES (7, '2000-01-01', NULL, NULL);
+SELECT * FROM changes('walrank_types');
 SELECT '2020-02-03 04:05:06+00'::timestamptz, '1 day'::interval, 0.1::float8, '\x00ff'::bytea;
 SELECT pg_drop_replication_slot('walrank_types');
 DROP TABLE nums, decs, jnums, texts, times, arrays, others, keys, gen;
