@@ -230,7 +230,7 @@ read_enum(Oid label, char *scratch, Slice *text)
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	strlcpy(scratch, NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel), NAMEDATALEN);
+	memcpy(scratch, ((Form_pg_enum) GETSTRUCT(tuple))->enumlabel.data, NAMEDATALEN);
 	ReleaseSysCache(tuple);
 	*text = slice_string(scratch);
 	return true;
