@@ -147,6 +147,14 @@ INSERT INTO bare VALUES (1, 1);
 UPDATE bare SET v = 2;
 DELETE FROM bare;
 SELECT * FROM changes('walrank_part', 'publication_names', 'bare');
+-- the root gets one: nothing is said of its partitions
+BEGIN;
+INSERT INTO bare VALUES (2, 2);
+ALTER TABLE ONLY bare ADD PRIMARY KEY (id);
+INSERT INTO bare VALUES (3, 3);
+UPDATE bare SET v = 4 WHERE id = 2;
+COMMIT;
+SELECT * FROM changes('walrank_part', 'publication_names', 'bare');
 
 -- publications_and_how_they_see_partitions_change
 INSERT INTO root VALUES (5, 5);
