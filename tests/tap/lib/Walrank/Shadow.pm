@@ -12,6 +12,7 @@ use strict;
 use warnings;
 use JSON::XS;
 use MIME::Base64;
+use File::Temp;
 
 # Never sent, or sent without its value.
 my $UNKNOWN = \'unknown';
@@ -438,22 +439,41 @@ my %settings = (
 	datestyle => 'ISO,YMD', intervalstyle => 'postgres', extra_float_digits => 1, bytea_output => 'hex', timezone => 'UTC',
 	lc_monetary => 'C', search_path => 'pg_catalog', quote_all_identifiers => 'off', client_encoding => 'UTF8');
 
-# Rows of a query, each a list of values; psql is a list like psql -X -h .. -d ..
-sub query
+# Answers of queries, in order: each is handed to what, as a list of rows, each a list of values.
+# psql is a list like psql -X -h .. -d ..
+sub queries
 {
-	my ($psql, $sql) = @_;
+	my ($psql, $what, @sql) = @_;
 	local $ENV{PGOPTIONS} = join ' ', map { "-c $_=$settings{$_}" } sort keys %settings;
-	open my $pipe, '-|', @$psql, '-qAtc', "COPY ($sql) TO STDOUT" or die "psql: $!";
+	my $script = File::Temp->new;
+	binmode $script, ':utf8';
+	# a backslash is doubled in what COPY prints: no row looks like this line
+	print $script "COPY ($_) TO STDOUT;\n\\echo '\\\\.end'\n" for @sql;
+	close $script;
+	open my $pipe, '-|', @$psql, '-qAt', '-v', 'ON_ERROR_STOP=1', '-f', $script->filename or die "psql: $!";
 	binmode $pipe, ':utf8';
-	my @rows;
-	my %plain = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
+	my ($at, @rows) = (0);
 	while (my $line = <$pipe>)
 	{
 		chomp $line;
-		push @rows, [ map { $_ eq '\N' ? undef : s/\\(.)/$plain{$1} \/\/ $1/ger } length $line ? split(/\t/, $line, -1) : '' ];
+		if ($line eq '\.end')
+		{
+			$what->($at++, [ splice @rows ]);
+			next;
+		}
+		push @rows, row_of($line);
 	}
-	close $pipe or die "psql failed: $sql\n";
-	return \@rows;
+	close $pipe or die "psql failed after $at queries: $sql[$at]\n";
+	return;
+}
+
+my %plain = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", v => "\x0b");
+
+sub row_of
+{
+	my ($line) = @_;
+	return [''] if $line eq '';
+	return [ map { $_ eq '\N' ? undef : s/\\(.)/$plain{$1} \/\/ $1/ger } split /\t/, $line, -1 ];
 }
 
 my $columns_sql = q{
@@ -482,18 +502,21 @@ sub compare
 	my %columns;
 	my $counts = { tables => 0, rows => 0, values => 0, unknown => 0, lost => [], excused => [] };
 
-	for my $row (@{ query($psql, $columns_sql) })
+	my ($attributes, $tables);
+	queries($psql, sub { ($_[0] == 0 ? $attributes : $tables) = $_[1] }, $columns_sql, $tables_sql);
+	for my $row (@$attributes)
 	{
 		my ($oid, $name, $typid, $typmod, $type, $element, $generated, $key) = @$row;
 		next if $generated eq 'v';
 		push @{ $columns{$oid} }, { name => $name, typeOid => $typid, typmod => $typmod, key => $key eq 't',
 			type => { name => $type, element => defined $element ? { name => $element } : undef } };
 	}
-	for my $row (@{ query($psql, $tables_sql) })
-	{
-		my ($oid, $schema, $table, $quoted) = @$row;
-		$self->compare_table($psql, $counts, "$schema.$table", $quoted, $columns{$oid}, $self->{tables}{$oid}, $o{excused}{"$schema.$table"});
-	}
+	my @sql = map { 'SELECT ' . join(', ', map { (my $q = $_->{name}) =~ s/"/""/g; "\"$q\"" } @{ $columns{ $_->[0] } // [] }) . " FROM ONLY $_->[3]" } @$tables;
+	queries($psql, sub {
+		my ($at, $source) = @_;
+		my ($oid, $schema, $table) = @{ $tables->[$at] };
+		$self->compare_table($counts, "$schema.$table", $columns{$oid} // [], $source, $self->{tables}{$oid}, $o{excused}{"$schema.$table"});
+	}, @sql);
 	return $counts;
 }
 
@@ -510,10 +533,8 @@ sub lay_out
 
 sub compare_table
 {
-	my ($self, $psql, $counts, $name, $quoted, $columns, $copy, $excuse) = @_;
+	my ($self, $counts, $name, $columns, $source, $copy, $excuse) = @_;
 	my @keys = grep { $columns->[$_]{key} } 0 .. $#$columns;
-	my $list = join ', ', map { (my $q = $_->{name}) =~ s/"/""/g; "\"$q\"" } @$columns;
-	my $source = query($psql, "SELECT $list FROM ONLY $quoted");
 
 	if ($excuse)
 	{
