@@ -603,20 +603,27 @@ sub compare_bag
 
 sub bag_name { return join '|', map { defined $_ ? s/([\\|])/\\$1/gr : '\N' } @_ }
 
-# What the server prints, less what is no part of a value: where an array's indexes start, zeros that
+# What the server prints, less what is no part of a value: a currency's sign, where an array's indexes start, zeros that
 # a number's fraction ends with (the stream cuts long ones), and JSON's null, which is sent like SQL's.
 sub comparable
 {
 	my ($text, $type) = @_;
 	return $text if !defined $text;
 	$text =~ s/^\[-?\d+:-?\d+\]=// if $type->{element};
-	$text =~ s/(\.[0-9]*?)0+(?![0-9])/$1 eq '.' ? '' : $1/ge if ($type->{element} // $type)->{name} eq 'numeric';
+	if (($type->{element} // $type)->{name} eq 'money')
+	{
+		$text =~ s/"([^"]*)"/$1 =~ tr{,}{}dr/ge if $type->{element};
+		$type->{element} ? $text =~ tr/$//d : $text =~ tr/$,//d;
+	}
+	$text =~ s/(\.[0-9]*?)0+(?![0-9])/$1 eq '.' ? '' : $1/ge if ($type->{element} // $type)->{name} =~ /^(?:numeric|money)\z/;
 	return $type->{name} eq 'jsonb' && $text eq 'null' ? undef : $text;
 }
 
 sub printed
 {
 	my ($value, $type) = @_;
+	# composite values and arrays of several dimensions come as JSON, which the server does not print
+	return $UNKNOWN if defined $value->{json} && $type->{name} !~ /^jsonb?\z/;
 	my $text = value_text($value, $type);
 	return $UNKNOWN if $value->{object} && !defined $text;
 	return comparable($text, $type);

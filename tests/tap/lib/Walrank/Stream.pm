@@ -83,7 +83,7 @@ sub report
 
 	diag(sprintf '%d transactions, %d changes, %d frames, %d descriptions, %d unchanged-toast, %d oversized', @$seen{qw(transactions changes frames relations)},
 		map { $_ // 0 } @$seen{qw(unchanged_toast oversized)});
-	diag(sprintf 'compared: %d tables (%d with rows), %d rows, %d values; %d values were never sent', @$counts{qw(tables)}, $counts->{not_empty} // 0,
+	diag(sprintf 'compared: %d tables (%d with rows), %d rows, %d values; %d values were never sent, or in a form the server does not print', @$counts{qw(tables)}, $counts->{not_empty} // 0,
 		@$counts{qw(rows values unknown)});
 	diag(sprintf 'and without a key, as sets: %d tables, %d rows', map { $_ // 0 } @$counts{qw(keyless keyless_rows)});
 	my %aside;
