@@ -193,8 +193,9 @@ connect_with_slot(const char *conninfo, const char *base, const char *plugin)
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail("connection", PQerrorMessage(conn));
 	PQsetNoticeProcessor(conn, ignore_notice, NULL);
-	snprintf(text, sizeof(text), "SELECT pg_copy_logical_replication_slot('%s', 'drain', true, '%s')", base,
-			 plugin);
+	/* the walsender of the run before may not have ended yet: a name of our own */
+	snprintf(text, sizeof(text), "SELECT pg_copy_logical_replication_slot('%s', 'drain_%d', true, '%s')",
+			 base, (int) getpid(), plugin);
 	command(conn, text, PGRES_TUPLES_OK);
 	return conn;
 }
@@ -219,7 +220,7 @@ main(int argc, char **argv)
 		pin(0, 1);
 	}
 
-	snprintf(text, sizeof(text), "START_REPLICATION SLOT drain LOGICAL 0/0 %s", argv[4]);
+	snprintf(text, sizeof(text), "START_REPLICATION SLOT drain_%d LOGICAL 0/0 %s", (int) getpid(), argv[4]);
 	cpu = cpu_us(PQbackendPID(drain.conn));
 	machine = machine_us();
 	start = now_us();
