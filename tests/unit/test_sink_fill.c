@@ -651,6 +651,51 @@ a_new_sink_does_not_wait_for_the_scorer_of_a_full_feed(void **state)
 	expect_shown("1.1.1 1.2.1 ");
 }
 
+/* The n-th read of the feed fails. */
+static int reads_left;
+
+static ssize_t
+failing_pread(int fd, void *data, size_t len, off_t offset)
+{
+	if (reads_left-- == 0)
+	{
+		errno = EIO;
+		return -1;
+	}
+	return fs_system.pread(fd, data, len, offset);
+}
+
+static void
+a_feed_that_cannot_be_read_loses_nothing(void **state)
+{
+	bool survived = false;
+	int n;
+
+	for (int i = 0; i < 40; i++)
+		unit_of(2);
+	chunk("lines", 0, 0, false);
+	chunk("lines", 41, 1, true);
+	unit_of(1);
+	ops = fs_system;
+	ops.pread = failing_pread;
+	for (n = 0; n < 60 && !survived; n++)
+	{
+		snprintf(path, sizeof(path), "%s/out%d.ndjson", f.dir, n);
+		reads_left = n;
+		fs = &ops;
+		start();
+		survived = reaches(43) && reads_left >= 0;
+		end();
+		fs = &fs_system;
+		start();
+		must_reach(43);
+		end();
+		expect_shown("42.1.1 43.1.1 ");
+	}
+	print_message("%d reads\n", n - 1);
+	assert_true(survived && n > 5);
+}
+
 static void
 a_file_that_was_emptied_is_refused_and_filled_anew(void **state)
 {
@@ -1150,6 +1195,7 @@ main(void)
 		T(a_new_sink_begins_at_a_fill_that_the_scorer_has_not_come_to),
 		T(a_sink_that_waits_for_the_scorer_ends_when_it_is_told_to),
 		T(a_new_sink_does_not_wait_for_the_scorer_of_a_full_feed),
+		T(a_feed_that_cannot_be_read_loses_nothing),
 		T(a_file_that_was_emptied_is_refused_and_filled_anew),
 		T(somebody_elses_file_stays_where_it_is),
 		T(totals_that_do_not_meet_are_cured_by_a_fill_alone),

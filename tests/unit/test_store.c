@@ -932,6 +932,35 @@ header_changes_with_the_commit(void **state)
 	close_clean(store);
 }
 
+/* What cannot be looked at is no place for a store; one that is fleeting is said to be, and taken. */
+static void
+place_that_cannot_be_looked_at_is_refused(void **state)
+{
+	Store first = {.dirfd = dirfd};
+	Store second = {.dirfd = -1};
+	int shm = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_false(store_place_check(-1, &err));
+	assert_non_null(strstr(err.message, "file system of the store"));
+	assert_true(shm < 0 || store_place_check(shm, &err));
+	if (shm >= 0)
+		close(shm);
+	assert_false(store_place_take(&second, &err));
+	assert_non_null(strstr(err.message, "could not stat"));
+	store_place_release(&second); /* it holds nothing: the other one stays */
+	assert_true(store_place_take(&first, &err));
+	second.dirfd = dirfd;
+	assert_false(store_place_take(&second, &err));
+	store_place_release(&second);
+	second.dirfd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(store_place_take(&second, &err));
+	store_place_release(&first); /* not the newest */
+	store_place_release(&second);
+	assert_true(store_place_take(&first, &err));
+	store_place_release(&first);
+	close(second.dirfd);
+}
+
 static void
 second_handle_in_one_process_is_refused(void **state)
 {
@@ -1500,6 +1529,7 @@ main(void)
 		TEST(another_streams_store_is_refused),
 		TEST(newer_format_is_refused),
 		TEST(header_changes_with_the_commit),
+		TEST(place_that_cannot_be_looked_at_is_refused),
 		TEST(second_handle_in_one_process_is_refused),
 		TEST(handle_does_not_commit_after_a_fork),
 		TEST(tiny_map_grows_a_hundred_times),
