@@ -51,32 +51,47 @@ wants_key(const Diff *diff, int column, const JsonItem *key)
 	return wanted;
 }
 
-static void
-put_key(Diff *diff, Slice key)
-{
-	Slice utf8;
+/* Tag and length of the attribute, column, tag and length of the key, state, changed. */
+#define OPENING_BYTES_MAX (6 + 4 + 6 + 2 + 2)
 
-	if (!text_convert(key, &utf8))
-		diff->writer->flags |= FLAG_TEXT_INVALID;
-	encode_bytes_field(diff->out, ATTRIBUTE_KEY, utf8.data, utf8.len);
+static uint8 *
+put_small(uint8 *at, uint32 field, uint32 v)
+{
+	*at++ = WIRE_TAG(field, WIRE_VARINT);
+	return wire_put_varint(at, v);
 }
 
 static EncodeMark
 open_attribute(Diff *diff, int column, const JsonItem *key, WireState state, WireChanged changed,
 			   size_t guess)
 {
-	EncodeMark mark = encode_open(diff->out, CHANGE_ATTRIBUTES, guess);
+	EncodeMark mark = {.width = guess < 0x80 ? 1 : (int) wire_varint_size(guess)};
+	Slice utf8 = slice_make(NULL, 0);
+	uint8 *start;
+	uint8 *at;
 
+	if (key != NULL && !text_convert(slice_make(key->data, key->len), &utf8))
+		diff->writer->flags |= FLAG_TEXT_INVALID;
+	encode_reserve(diff->out, OPENING_BYTES_MAX + (int) utf8.len);
+	start = at = (uint8 *) diff->out->data + diff->out->len;
+	*at = WIRE_TAG(CHANGE_ATTRIBUTES, WIRE_BYTES);
+	at += 1 + mark.width;
+	mark.body = diff->out->len + 1 + mark.width;
 	if (column != 0)
-		encode_varint_field(diff->out, ATTRIBUTE_COLUMN, (uint64) column);
+		at = put_small(at, ATTRIBUTE_COLUMN, (uint32) column);
 	if (key != NULL)
-		put_key(diff, slice_make(key->data, key->len));
+	{
+		*at++ = WIRE_TAG(ATTRIBUTE_KEY, WIRE_BYTES);
+		at = wire_put_varint(at, utf8.len);
+		memcpy(at, utf8.data, utf8.len);
+		at += utf8.len;
+	}
 	if (state != STATE_SET)
-		encode_small_field(diff->out, ATTRIBUTE_STATE, state);
+		at = put_small(at, ATTRIBUTE_STATE, state);
 	if (changed != CHANGED_UNKNOWN)
-		encode_small_field(diff->out, ATTRIBUTE_CHANGED, changed);
-	if (changed != CHANGED_NO)
-		diff->differs = true;
+		at = put_small(at, ATTRIBUTE_CHANGED, changed);
+	diff->out->len += (int) (at - start);
+	diff->differs |= changed != CHANGED_NO;
 	return mark;
 }
 
@@ -225,15 +240,9 @@ put_short(Diff *diff, int column, WireChanged changed, bool null, Datum datum)
 	*at = WIRE_TAG(CHANGE_ATTRIBUTES, WIRE_BYTES);
 	at += 2;
 	if (column != 0)
-	{
-		*at++ = WIRE_TAG(ATTRIBUTE_COLUMN, WIRE_VARINT);
-		at = wire_put_varint(at, (uint64) column);
-	}
+		at = put_small(at, ATTRIBUTE_COLUMN, (uint32) column);
 	if (changed != CHANGED_UNKNOWN)
-	{
-		*at++ = WIRE_TAG(ATTRIBUTE_CHANGED, WIRE_VARINT);
-		*at++ = (uint8) changed;
-	}
+		at = put_small(at, ATTRIBUTE_CHANGED, changed);
 	*at++ = WIRE_TAG(ATTRIBUTE_VALUE, WIRE_BYTES);
 	value = at++;
 	if (null)

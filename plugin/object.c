@@ -9,12 +9,16 @@
 #include "object.h"
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 /* Keys between two looks at whether the query was cancelled. */
 #define INTERRUPT_KEYS 1024
 
+/* Bytes compared before their values are looked at: what is thrown away when a length differs. */
+#define AHEAD_BYTES 1024
+
 /* Bytes compared by one call. */
-#define COMPARED_BYTES 128
+#define COMPARED_BYTES 64
 
 static inline void
 side_next(ObjectSide *side)
@@ -35,7 +39,18 @@ found(ObjectWalk *walk, ObjectStep step, const ObjectSide *named)
 	walk->before = walk->old_side.value;
 }
 
-/* ---- runs of values that are described alike ------------------------------------------------ */
+/* ---- values compared by runs of bytes ------------------------------------------------------- */
+
+/* The first byte in which two words that differ do so. */
+static inline uint32
+differing_byte(uint64 x, uint64 y)
+{
+#ifdef WORDS_BIGENDIAN
+	return (63 - (uint32) pg_leftmost_one_pos64(x ^ y)) / 8;
+#else
+	return (uint32) pg_rightmost_one_pos64(x ^ y) / 8;
+#endif
+}
 
 /* The number of bytes from a and b on that agree, at most len: by the block, then by the word in which they differ. */
 static inline uint32
@@ -52,47 +67,48 @@ same_bytes(const char *a, const char *b, uint32 len)
 		memcpy(&x, a + at, sizeof(x));
 		memcpy(&y, b + at, sizeof(y));
 		if (x != y)
-			break;
+			return at + differing_byte(x, y);
 	}
 	while (at < len && a[at] == b[at])
 		at++;
 	return at;
 }
 
-/*
- * The values that both sides describe alike, from the next one on: how many, and where they end.  An entry that
- * has an offset says the length only if what is before it is as long.
- */
-static inline void
-find_run(ObjectWalk *walk)
+/* How far the bytes of both sides agree from the next value on, as an offset of the new side; looks ahead a little only. */
+static inline uint32
+agreed_end(const ObjectWalk *walk)
 {
-	const JEntry *first = walk->new_side.values.entry;
-	const JEntry *last = first + Min(walk->new_side.left, INTERRUPT_KEYS);
-	const JEntry *a = first;
-	const JEntry *b = walk->old_side.values.entry;
-	uint32 end = walk->new_side.values.offset;
-	bool shifted = end != walk->old_side.values.offset;
+	const ObjectSide *new = &walk->new_side;
+	const ObjectSide *old = &walk->old_side;
+	uint32 left = Min(walk->new_bytes - new->values.offset, walk->old_bytes - old->values.offset);
 
-	for (; a < last && *a == *b && !(shifted && JBE_HAS_OFF(*a)); a++, b++)
-		JBE_ADVANCE_OFFSET(end, *a);
-	walk->run_left = (uint32) (a - first);
-	walk->run_end = end;
+	return new->values.offset + same_bytes(new->values.base + new->values.offset,
+										   old->values.base + old->values.offset, Min(left, AHEAD_BYTES));
 }
 
-/* Pass over the values of the run that end at or before an offset of the new side. */
+/*
+ * Pass over values that both sides describe alike and whose bytes agree.  An entry that has an offset says the length
+ * only if what is before it is as long.
+ */
 static inline void
-pass_over(ObjectWalk *walk, uint32 offset)
+pass_over(ObjectWalk *walk)
 {
 	ObjectSide *new = &walk->new_side;
 	ObjectSide *old = &walk->old_side;
+	const bool shifted = new->values.offset != old->values.offset;
+	const uint32 agreed = agreed_end(walk);
 	uint32 passed = 0;
 	uint32 start = new->values.offset;
 	uint32 end = start;
 
-	for (; passed < walk->run_left; passed++)
+	for (; passed < new->left; passed++)
 	{
-		JBE_ADVANCE_OFFSET(end, new->values.entry[passed]);
-		if (end > offset)
+		JEntry entry = new->values.entry[passed];
+
+		if (entry != old->values.entry[passed] || (shifted && JBE_HAS_OFF(entry)))
+			break;
+		JBE_ADVANCE_OFFSET(end, entry);
+		if (end > agreed)
 			break;
 		start = end;
 		JBE_ADVANCE_OFFSET(new->keys.offset, new->keys.entry[passed]);
@@ -100,7 +116,6 @@ pass_over(ObjectWalk *walk, uint32 offset)
 	new->keys.entry += passed;
 	new->values.entry += passed;
 	new->left -= passed;
-	walk->run_left -= passed;
 	old->values.entry += passed;
 	old->values.offset += start - new->values.offset;
 	new->values.offset = start;
@@ -115,20 +130,13 @@ next_difference(ObjectWalk *walk)
 
 	while (new->left > 0)
 	{
-		uint32 start = new->values.offset;
-
 		CHECK_FOR_INTERRUPTS();
-		if (walk->run_left == 0)
-			find_run(walk);
-		if (walk->run_left > 0)
-			pass_over(walk, start + same_bytes(new->values.base + start,
-											   old->values.base + old->values.offset, walk->run_end - start));
+		pass_over(walk);
 		if (new->left == 0)
 			break;
 		side_next(new);
 		old->value = json_next(&old->values);
-		walk->run_left -= walk->run_left > 0;
-		/* they may be: the difference is padding before one of them, or how it is described */
+		/* they may be: longer than was looked ahead, described another way, or behind other padding */
 		if (json_same(&new->value, &old->value))
 			continue;
 		found(walk, OBJECT_CHANGED, new);
@@ -243,14 +251,10 @@ same_keys(const Jsonb *a, const Jsonb *b, uint32 *key_bytes)
 	uint32 count = JB_ROOT_COUNT(a);
 	uint32 bytes = 0;
 
-	if (count != JB_ROOT_COUNT(b))
+	if (count != JB_ROOT_COUNT(b) || memcmp(a->root.children, b->root.children, count * sizeof(JEntry)) != 0)
 		return false;
 	for (uint32 i = 0; i < count; i++)
-	{
-		if (a->root.children[i] != b->root.children[i])
-			return false;
 		JBE_ADVANCE_OFFSET(bytes, a->root.children[i]);
-	}
 	*key_bytes = bytes;
 	return memcmp(a->root.children + 2 * count, b->root.children + 2 * count, bytes) == 0;
 }
@@ -261,12 +265,13 @@ object_begin(ObjectWalk *walk, const Jsonb *new, const Jsonb *old, bool skip_sam
 	uint32 key_bytes;
 
 	walk->skip_same = skip_same;
-	walk->run_left = 0;
 	if (object_has_keys(new) && object_has_keys(old) && same_keys(new, old, &key_bytes))
 	{
 		walk->next = skip_same ? next_difference : next_in_step;
 		side_begin(&walk->new_side, new, JB_ROOT_COUNT(new), key_bytes);
 		side_begin(&walk->old_side, old, JB_ROOT_COUNT(old), key_bytes);
+		walk->new_bytes = (uint32) ((const char *) new + VARSIZE(new) - walk->new_side.values.base);
+		walk->old_bytes = (uint32) ((const char *) old + VARSIZE(old) - walk->old_side.values.base);
 		return;
 	}
 	walk->next = next_merged;

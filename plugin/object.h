@@ -43,8 +43,8 @@ typedef struct ObjectWalk
 	ObjectSide new_side;
 	ObjectSide old_side;
 	bool (*next)(struct ObjectWalk *walk);
-	uint32 run_left; /* values from the next one on that both sides describe alike; they end at run_end */
-	uint32 run_end;
+	uint32 new_bytes; /* offsets where the values end */
+	uint32 old_bytes;
 	bool skip_same;
 } ObjectWalk;
 

@@ -72,6 +72,9 @@ startup(LogicalDecodingContext *ctx, OutputPluginOptions *output, bool is_init)
 	/* whole transactions at commit, prepared ones too, whatever the slot was made with */
 	ctx->streaming = false;
 	ctx->twophase = false;
+	/* asked of every record; where the answer is always no, it is quicker not to ask */
+	if (!plugin->options.only_local)
+		ctx->callbacks.filter_by_origin_cb = NULL;
 
 	if (!is_init)
 	{
@@ -99,9 +102,7 @@ shutdown_session(LogicalDecodingContext *ctx)
 static bool
 filter_origin(LogicalDecodingContext *ctx, CompatOriginId origin)
 {
-	Plugin *plugin = ctx->output_plugin_private;
-
-	return plugin->options.only_local && origin != COMPAT_INVALID_ORIGIN;
+	return origin != COMPAT_INVALID_ORIGIN;
 }
 
 static bool
