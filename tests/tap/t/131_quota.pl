@@ -56,7 +56,12 @@ poll('scoring to wait', sub { work(); red() =~ /scoring waits for space: the fee
 my $waits = qr/the journal takes nothing, the stream waits for space: the journal's quota of 1048576 bytes/;
 my $since = time;
 poll('the stream to wait for good', sub { work(); return 0 unless red() =~ $waits; sleep 1; return red() =~ $waits });
-my $confirmed = confirmed();
+my $confirmed;
+poll('all that is durable to be acknowledged', sub {
+	my $source = (status() // {})->{source} // {};
+	$confirmed = confirmed();
+	return $confirmed eq $source->{acknowledged} && $source->{acknowledged} eq $source->{durable};
+});
 sleep 1;
 is(confirmed(), $confirmed, 'what is acknowledged stands still');
 SKIP: {
