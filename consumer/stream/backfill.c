@@ -100,7 +100,8 @@ send_describe(Backfill *backfill, PGconn *conn, Error *err)
 	bool ok;
 
 	buffer_printf(&command, "SELECT walrank.describe($1::pg_catalog.text::pg_catalog.regclass, ");
-	ok = publications_array(conn, backfill->context->settings->publications, &command, err);
+	ok = publications_array(conn, backfill->context->settings->publications, backfill->relation, &command,
+							err);
 	buffer_append(&command, ")", 2); /* and the end of the string */
 	ok = ok &&
 		 (PQsendQueryParams(conn, (const char *) command.data, 1, NULL, &backfill->relation, NULL, NULL, 1) ||

@@ -182,7 +182,8 @@ put_query(Backfill *backfill, const Buffer *keys, Buffer *sql, Error *err)
 
 	buffer_printf(sql, "SELECT walrank.encode(t.*, %" PRId64 ", ",
 				  backfill->context->settings->max_value_bytes);
-	if (!publications_array(backfill->reader, backfill->context->settings->publications, sql, err))
+	if (!publications_array(backfill->reader, backfill->context->settings->publications, backfill->relation,
+							sql, err))
 		return false;
 	buffer_printf(sql, ") FROM ONLY %s t", backfill->relation);
 	if (backfill->round)

@@ -53,15 +53,27 @@ publications_check(PGconn *sql, const SourceSettings *settings, Error *err)
 }
 
 bool
-publications_array(PGconn *sql, const char *list, Buffer *out, Error *err)
+publications_array(PGconn *sql, const char *list, const char *relation, Buffer *out, Error *err)
 {
 	char *literal = PQescapeLiteral(sql, list, strlen(list));
+	char *table = PQescapeLiteral(sql, relation, strlen(relation));
+	bool ok = literal != NULL && table != NULL;
 
-	if (literal == NULL)
-		return error_set(err, ERR_RETRY, "could not write the publications in SQL: %s", PQerrorMessage(sql));
-	buffer_printf(out, "(SELECT array_agg(n.name) FROM " NAMES("%s") ")", literal);
+	if (ok)
+		buffer_printf(
+			out,
+			"(SELECT array_agg(n.name) FROM " NAMES(
+				"%s") " WHERE EXISTS (SELECT FROM "
+					  "pg_catalog.pg_publication_tables AS p, pg_catalog.pg_class AS c, "
+					  "pg_catalog.pg_namespace AS s "
+					  "WHERE p.pubname = n.name AND p.tablename = c.relname AND p.schemaname = s.nspname AND "
+					  "s.oid = c.relnamespace AND c.oid = %s::pg_catalog.regclass))",
+			literal, table);
+	else
+		error_set(err, ERR_RETRY, "could not write the publications in SQL: %s", PQerrorMessage(sql));
 	PQfreemem(literal);
-	return true;
+	PQfreemem(table);
+	return ok;
 }
 
 static void

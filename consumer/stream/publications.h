@@ -12,8 +12,11 @@
  */
 extern bool publications_check(PGconn *sql, const SourceSettings *settings, Error *err);
 
-/* Append the list as an SQL expression of type text[]. */
-extern bool publications_array(PGconn *sql, const char *list, Buffer *out, Error *err);
+/*
+ * Append, as an SQL expression of type text[], those of the list that have the relation.  Its value is NULL when none
+ * has: then there is no selection of it, and who watches it is shown all.
+ */
+extern bool publications_array(PGconn *sql, const char *list, const char *relation, Buffer *out, Error *err);
 
 /*
  * Another list than before: what it no longer brings is said in the log; tables that it newly brings lack
