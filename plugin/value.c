@@ -31,6 +31,7 @@
 #include "common/shortest_dec.h"
 #include "compat.h"
 #include "decimal.h"
+#include "fixed.h"
 #include "jsonb.h"
 #include "text.h"
 
@@ -719,15 +720,6 @@ write_list(ValueWriter *writer, const ValueType *type, ArrayType *array)
 }
 
 static void
-write_double(StringInfo out, float8 number)
-{
-	uint64 bits;
-
-	memcpy(&bits, &number, sizeof(bits));
-	encode_fixed64_field(out, VALUE_DOUBLE, bits);
-}
-
-static void
 write_float(StringInfo out, float4 number)
 {
 	uint32 bits;
@@ -736,50 +728,25 @@ write_float(StringInfo out, float4 number)
 	encode_fixed32_field(out, VALUE_FLOAT, bits);
 }
 
-/* Forms whose Value is of a small fixed size. */
+/* Forms whose Value is of a small size. */
 static bool
-write_fixed(ValueWriter *writer, ValueForm form, Datum datum)
+write_number(ValueWriter *writer, ValueForm form, Datum datum)
 {
 	StringInfo out = writer->out;
 
-	switch (form)
+	if (fixed_form(form))
 	{
-		case FORM_BOOL:
-			encode_varint_field(out, VALUE_BOOL, DatumGetBool(datum));
-			break;
-		case FORM_INT2:
-			encode_varint_field(out, VALUE_INT, wire_zigzag(DatumGetInt16(datum)));
-			break;
-		case FORM_INT4:
-			encode_varint_field(out, VALUE_INT, wire_zigzag(DatumGetInt32(datum)));
-			break;
-		case FORM_INT8:
-			encode_varint_field(out, VALUE_INT, wire_zigzag(DatumGetInt64(datum)));
-			break;
-		case FORM_OID:
-			encode_varint_field(out, VALUE_INT, wire_zigzag((int64) DatumGetObjectId(datum)));
-			break;
-		case FORM_FLOAT4:
-			write_float(out, DatumGetFloat4(datum));
-			break;
-		case FORM_FLOAT8:
-			write_double(out, DatumGetFloat8(datum));
-			break;
-		case FORM_MONEY:
-			decimal_hundredths(out, DatumGetInt64(datum));
-			break;
-		case FORM_DATE:
-			encode_varint_field(out, VALUE_DATE, wire_zigzag(DatumGetDateADT(datum)));
-			break;
-		case FORM_TIMESTAMP:
-			encode_varint_field(out, VALUE_TIMESTAMP, wire_zigzag(DatumGetTimestamp(datum)));
-			break;
-		case FORM_TIMESTAMPTZ:
-			encode_varint_field(out, VALUE_TIMESTAMPTZ, wire_zigzag(DatumGetTimestampTz(datum)));
-			break;
-		default:
-			return false;
+		encode_reserve(out, FIXED_BYTES_MAX);
+		out->len = (int) ((char *) fixed_put((uint8 *) out->data + out->len, form, datum) - out->data);
 	}
+	else if (form == FORM_OID)
+		encode_varint_field(out, VALUE_INT, wire_zigzag((int64) DatumGetObjectId(datum)));
+	else if (form == FORM_FLOAT4)
+		write_float(out, DatumGetFloat4(datum));
+	else if (form == FORM_MONEY)
+		decimal_hundredths(out, DatumGetInt64(datum));
+	else
+		return false;
 	return out->len <= writer->limit;
 }
 
@@ -814,7 +781,7 @@ value_write(ValueWriter *writer, const ValueType *type, Datum datum)
 		case FORM_ROW:
 			return write_json(writer, type, datum);
 		default:
-			return write_fixed(writer, type->form, datum);
+			return write_number(writer, type->form, datum);
 	}
 }
 
