@@ -95,17 +95,16 @@ open_attribute(Diff *diff, int column, const JsonItem *key, WireState state, Wir
 	return mark;
 }
 
-/* A Value field; false, with nothing written, when it does not fit or cannot be sent. */
-static bool
+static void
 put_null(Diff *diff, uint32 field)
 {
 	EncodeMark mark = encode_open(diff->out, field, 2);
 
 	value_write_null(diff->out);
 	encode_close(diff->out, mark);
-	return true;
 }
 
+/* A Value field; false, with nothing written, when it does not fit or cannot be sent. */
 static bool
 put_datum(Diff *diff, uint32 field, int column, Datum datum, uint64 size)
 {

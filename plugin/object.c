@@ -153,19 +153,12 @@ next_in_step(ObjectWalk *walk)
 	ObjectSide *new = &walk->new_side;
 	ObjectSide *old = &walk->old_side;
 
-	while (new->left > 0)
-	{
-		bool same;
-
-		side_next(new);
-		old->value = json_next(&old->values);
-		same = json_same(&new->value, &old->value);
-		if (same && walk->skip_same)
-			continue;
-		found(walk, same ? OBJECT_SAME : OBJECT_CHANGED, new);
-		return true;
-	}
-	return false;
+	if (new->left == 0)
+		return false;
+	side_next(new);
+	old->value = json_next(&old->values);
+	found(walk, json_same(&new->value, &old->value) ? OBJECT_SAME : OBJECT_CHANGED, new);
+	return true;
 }
 
 /* ---- any keys ----------------------------------------------------------------------------- */

@@ -390,7 +390,8 @@ truncate_tables(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelatio
 
 /*
  * A transactional message of a chosen prefix, in its place among the rows.  The others come outside the order of
- * commits and again after a restart: no position can be given to them.
+ * commits and again after a restart: no position can be given to them.  Anybody may write a prefix of up to 1 GB; one
+ * longer than any pattern is no name, and would not fit into a frame for ever.
  */
 static void
 message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool transactional,
@@ -401,7 +402,7 @@ message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn, bool
 	EntryMark mark;
 	Slice name;
 
-	if (!transactional || plugin->options.messages == NULL ||
+	if (!transactional || plugin->options.messages == NULL || strlen(prefix) > PATTERN_BYTES_MAX ||
 		!patterns_match(plugin->options.messages, slice_string(prefix)))
 		return;
 	caller = MemoryContextSwitchTo(plugin->work);

@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "stream/backfill_private.h"
-#include "stream/publications.h"
 #include "stream/cancel.h"
+#include "stream/publications.h"
 
 #define UNIT_ROWS 1000
 #define UNIT_ROW_BYTES (256 << 10)

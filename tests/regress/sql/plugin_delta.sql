@@ -130,6 +130,7 @@ SELECT 'sent' FROM pg_logical_emit_message(true, 'app', 'first');
 INSERT INTO plain VALUES (7, NULL, 1);
 SELECT 'sent' FROM pg_logical_emit_message(true, 'application', 'second'::bytea);
 SELECT 'sent' FROM pg_logical_emit_message(true, 'other', 'third');
+SELECT 'sent' FROM pg_logical_emit_message(true, repeat('app', 1000), 'a prefix that is no name');
 SELECT 'sent' FROM pg_logical_emit_message(false, 'app', 'out of order');
 DELETE FROM plain WHERE id = 7;
 SELECT 'sent' FROM pg_logical_emit_message(true, 'app', repeat('x', 2000));
