@@ -62,7 +62,7 @@ CREATE FUNCTION wire_wrong(old jsonb, new jsonb, attributes jsonb) RETURNS text 
 	WHERE CASE
 		WHEN a ? 'key' THEN
 			(a ->> 'changed' = 'YES') IS DISTINCT FROM ((o -> key)::text IS DISTINCT FROM (new -> key)::text)
-			OR (a ->> 'state' = 'REMOVED') IS DISTINCT FROM (CASE WHEN new ? key THEN NULL ELSE true END)
+			OR (a ->> 'state' = 'REMOVED') IS DISTINCT FROM (CASE WHEN jsonb_typeof(new) = 'object' AND new ? key THEN NULL ELSE true END) -- ? finds it in '"key"' too
 			OR a ? 'oldValue' IS DISTINCT FROM (o ? key AND a ->> 'changed' = 'YES')
 			OR a ? 'oldValue' AND wire_value(a -> 'oldValue')::text <> (o -> key)::text
 		ELSE (a ->> 'changed' = 'YES') IS DISTINCT FROM (old::text IS DISTINCT FROM new::text)
