@@ -755,10 +755,10 @@ finish_score(const RuleProgram *program, double score, RuleResult *result)
 }
 
 void
-rules_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us, RuleResult *result)
+rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
 {
 	Cell stack[RULES_STACK_MAX];
-	Machine machine = {.values = values, .now_us = now_us, .stack = stack};
+	Machine machine = {.values = input->values, .now_us = input->now_us, .stack = stack};
 	double terms = 0;
 	double boosts = 0;
 	double factors = 1;

@@ -103,9 +103,25 @@ extern int rules_attributes(const RuleProgram *program, const RuleAttribute **at
 /* True when a score may change with time alone (age is used). */
 extern bool rules_use_clock(const RuleProgram *program);
 
-/* values[i] belongs to attribute i of rules_attributes(). Never allocates. */
-extern void rules_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us,
-						   RuleResult *result);
+/* What is known of an attribute's last change. */
+typedef enum
+{
+	RULE_CHANGE_UNKNOWN = 0, /* also: the item has not changed since anybody remembers */
+	RULE_UNCHANGED,			 /* the item's last change left it alone */
+	RULE_CHANGED,
+} RuleChange;
+
+/* An item at a time. values[i] belongs to attribute i of rules_attributes(). */
+typedef struct RuleInput
+{
+	const RuleValue *values;
+	const RuleValue *previous; /* what each was before it last changed; NULL: nothing is remembered */
+	const RuleChange *changes; /* NULL: alike */
+	int64_t now_us;
+} RuleInput;
+
+/* Never allocates. */
+extern void rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result);
 
 /* ISO 8601 / RFC 3339 date or timestamp, "T" or space, optional fraction and zone (none = UTC). */
 extern bool rules_parse_time(Slice text, int64_t *time_us);

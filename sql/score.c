@@ -213,7 +213,8 @@ walrank_score(PG_FUNCTION_ARGS)
 
 	initStringInfo(&bytes);
 	fill_values(cache, item, &bytes);
-	rules_evaluate(cache->ranking.program, cache->ranking.values, at, &result);
+	rules_evaluate(cache->ranking.program, &(RuleInput){.values = cache->ranking.values, .now_us = at},
+				   &result);
 	if (result.outcome == RULE_QUARANTINE)
 		ereport(WARNING, errcode(ERRCODE_DATA_EXCEPTION),
 				errmsg("no score in ranking \"%s\": %s: %s", cache->name, result.statement, result.reason));

@@ -112,7 +112,9 @@ evaluate(Scorer *scorer, const Ranking *ranking, Slice key, Slice image, RuleRes
 	if (!rules_fill(ranking->binding, key, image, scorer->values))
 		*result = (RuleResult){.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
 	else
-		rules_evaluate(ranking->program, scorer->values, scorer->unit.now_us - PG_EPOCH_US, result);
+		rules_evaluate(ranking->program,
+					   &(RuleInput){.values = scorer->values, .now_us = scorer->unit.now_us - PG_EPOCH_US},
+					   result);
 }
 
 /* One ranking, evaluated: what is told, and what will stand. */

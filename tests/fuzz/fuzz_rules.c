@@ -114,11 +114,11 @@ check_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_
 	RuleResult result;
 	RuleResult again;
 
-	rules_evaluate(program, values, now_us, &result);
+	rules_evaluate(program, &(RuleInput){.values = values, .now_us = now_us}, &result);
 	REQUIRE(isfinite(result.score));
 	REQUIRE(result.score != 0 || !signbit(result.score));
 	REQUIRE((result.outcome == RULE_QUARANTINE) == (result.reason != NULL && result.statement != NULL));
-	rules_evaluate(program, values, now_us, &again);
+	rules_evaluate(program, &(RuleInput){.values = values, .now_us = now_us}, &again);
 	REQUIRE(result.outcome == again.outcome && memcmp(&result.score, &again.score, sizeof(double)) == 0);
 }
 

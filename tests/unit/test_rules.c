@@ -97,7 +97,7 @@ program_does_not_depend_on_the_text_after_compiling(void **state)
 
 	assert_non_null(program);
 	memset(text, '!', sizeof(text));
-	rules_evaluate(program, values, 0, &result);
+	rules_evaluate(program, &(RuleInput){.values = values, .now_us = 0}, &result);
 	expect_score("", result, 4);
 }
 

@@ -458,7 +458,7 @@ list_in_a_map_is_searched_like_any_other(void **state)
 		binding = bind_with(program, "att");
 		put_set(&image, ATT, "a", value_bytes(VALUE_JSON, pair));
 		fill(binding, &image, v);
-		rules_evaluate(program, v, 0, &result);
+		rules_evaluate(program, &(RuleInput){.values = v, .now_us = 0}, &result);
 		expect_score(text, result, cases[i].score);
 	}
 }
@@ -509,7 +509,7 @@ broken_json_in_a_map_is_neither_read_past_nor_a_list(void **state)
 		put_set(&image, ATT, "a", value);
 		fill(binding, &image, v);
 		assert_int_equal(v[0].kind, RULE_OTHER);
-		rules_evaluate(program, v, 0, &result);
+		rules_evaluate(program, &(RuleInput){.values = v, .now_us = 0}, &result);
 		expect_score("cut", result, 2);
 	}
 }
@@ -631,7 +631,7 @@ poison_number_scores_by_on_error(void **state)
 
 		put_set(&image, ATT, "a", value_decimal("1", 131000, 0));
 		fill(binding, &image, v);
-		rules_evaluate(program, v, 0, &result);
+		rules_evaluate(program, &(RuleInput){.values = v, .now_us = 0}, &result);
 		expect_score(texts[i], result, 5);
 	}
 }

@@ -98,7 +98,7 @@ evaluate_at(const char *text, const Given *given, int n, int64_t now_us)
 		for (int j = 0; j < n; j++)
 			if (slice_equal(attributes[i].name, slice_string(given[j].name)))
 				values[i] = given[j].value;
-	rules_evaluate(program, values, now_us, &result);
+	rules_evaluate(program, &(RuleInput){.values = values, .now_us = now_us}, &result);
 	return result;
 }
 
