@@ -3,6 +3,10 @@
  */
 #include "checker.h"
 
+#include "expand.h"
+
+#include <math.h>
+
 typedef enum
 {
 	TYPE_ANY, /* an attribute: only the item tells */
@@ -68,15 +72,37 @@ check_enum(Checker *checker, RuleTable *table)
 }
 
 static bool
-check_steps(Checker *checker, const RuleTable *table)
+check_bounds(Checker *checker, const RuleTable *table, const RuleFunction *function)
 {
 	for (int i = 1; i < table->n; i++)
 		if (table->entries[i].key.number <= table->entries[i - 1].key.number)
 		{
-			rule_problem(checker->error, table->entries[i].at, "the bounds of steps must rise");
-			return rule_hint(checker->error, "A step holds from its bound up to the next one.");
+			rule_problem(checker->error, table->entries[i].at, "the bounds of %s must rise", function->name);
+			return rule_hint(checker->error,
+							 function->kind == FUNCTION_STEPS
+								 ? "A step holds from its bound up to the next one."
+								 : "Between two bounds the value goes straight from one to the other.");
 		}
 	return true;
+}
+
+/* Between two points lies a line that can be computed. */
+static bool
+check_points(Checker *checker, const RuleTable *table)
+{
+	for (int i = 1; i < table->n; i++)
+		if (!isfinite(table->entries[i].key.number - table->entries[i - 1].key.number) ||
+			!isfinite(table->entries[i].value - table->entries[i - 1].value))
+			return rule_problem(checker->error, table->entries[i].at,
+								"two points of interp are too far apart for double precision");
+	return true;
+}
+
+static bool
+check_pairs(Checker *checker, const RuleTable *table, const RuleFunction *function)
+{
+	return check_bounds(checker, table, function) &&
+		   (function->kind != FUNCTION_INTERP || check_points(checker, table));
 }
 
 /* ---- operands ------------------------------------------------------------------------------ */
@@ -170,7 +196,7 @@ bind_named(Checker *checker, const RuleNode *call, const RuleNode *argument, int
 static bool
 check_constant(Checker *checker, const RuleNode *node)
 {
-	if (node->kind == NODE_LITERAL && node->literal.kind == RULE_NUMBER)
+	if ((node->kind == NODE_LITERAL && node->literal.kind == RULE_NUMBER) || node->kind == NODE_PARAMETER)
 		return true;
 	return rule_problem(checker->error, node->at, "expected a number written out");
 }
@@ -193,9 +219,26 @@ check_domain(Checker *checker, const RuleFunction *function, const RuleArgument 
 static bool
 need_attribute(Checker *checker, const RuleNode *call, RuleNode *node)
 {
+	if (node->kind == NODE_PARAMETER) /* only a use tells */
+		return true;
 	if (node->kind != NODE_ATTRIBUTE)
 		return wrong_arguments(checker, call, node->at, "takes the name of an attribute");
 	return check_attribute(checker, node);
+}
+
+static bool
+is_old(const RuleNode *node)
+{
+	return node->kind == NODE_CALL && node->function->kind == FUNCTION_OLD;
+}
+
+/* What an attribute is or was. */
+static bool
+need_operand(Checker *checker, const RuleNode *call, RuleNode *node)
+{
+	Type type;
+
+	return is_old(node) ? check_node(checker, node, &type) : need_attribute(checker, call, node);
 }
 
 static bool
@@ -209,18 +252,26 @@ need_scalar(Checker *checker, RuleNode *node)
 static bool
 check_argument(Checker *checker, const RuleNode *call, const RuleArgument *argument, RuleNode *node)
 {
-	bool is_table = node->kind == NODE_STEPS || node->kind == NODE_ENUM;
+	bool is_table = node->kind == NODE_STEPS || node->kind == NODE_ENUM || node->kind == NODE_SET;
 
 	switch (argument->kind)
 	{
 		case ARGUMENT_STEPS:
 			if (node->kind != NODE_STEPS)
-				return wrong_arguments(checker, call, node->at, "expects a list of steps here");
-			return check_steps(checker, node->table);
+				return wrong_arguments(checker, call, node->at,
+									   call->function->kind == FUNCTION_STEPS
+										   ? "expects a list of steps here"
+										   : "expects a list of points here");
+			return check_pairs(checker, node->table, call->function);
 		case ARGUMENT_ENUM:
 			if (node->kind != NODE_ENUM)
 				return wrong_arguments(checker, call, node->at, "expects keys and values in braces here");
 			return check_enum(checker, node->table);
+		case ARGUMENT_SET:
+			if (node->kind != NODE_SET)
+				return wrong_arguments(checker, call, node->at, "expects a list of values here");
+			sort_table(node->table);
+			return true;
 		default:
 			break;
 	}
@@ -230,6 +281,8 @@ check_argument(Checker *checker, const RuleNode *call, const RuleArgument *argum
 	{
 		case ARGUMENT_ATTRIBUTE:
 			return need_attribute(checker, call, node);
+		case ARGUMENT_OPERAND:
+			return need_operand(checker, call, node);
 		case ARGUMENT_CONDITION:
 			return need_condition(checker, node);
 		case ARGUMENT_SCALAR:
@@ -323,6 +376,23 @@ check_table_call(Checker *checker, RuleNode *node)
 	return true;
 }
 
+static Type
+call_type(const RuleFunction *function)
+{
+	switch (function->kind)
+	{
+		case FUNCTION_EXISTS:
+		case FUNCTION_CONTAINS:
+		case FUNCTION_OVERLAP:
+		case FUNCTION_CHANGED:
+			return TYPE_CONDITION;
+		case FUNCTION_OLD:
+			return TYPE_ANY;
+		default:
+			return TYPE_NUMBER;
+	}
+}
+
 /* ---- nodes --------------------------------------------------------------------------------- */
 
 static const char *
@@ -350,6 +420,57 @@ check_compare(Checker *checker, RuleNode *node)
 	return true;
 }
 
+/* What stands after "in" where it is no list written out. */
+static bool
+check_list(Checker *checker, RuleNode *node)
+{
+	Type type;
+
+	if (is_old(node))
+		return check_node(checker, node, &type);
+	if (node->kind == NODE_PARAMETER)
+		return true;
+	if (node->kind == NODE_ATTRIBUTE)
+		return check_attribute(checker, node);
+	return rule_problem(checker->error, node->at,
+						"expected a list ('a', 'b') or the name of a list attribute after \"in\"");
+}
+
+static bool
+check_between(Checker *checker, RuleNode *node)
+{
+	Type expected = TYPE_ANY;
+
+	for (RuleNode *operand = node->first; operand != NULL; operand = operand->next)
+	{
+		Type type;
+
+		if (!check_node(checker, operand, &type))
+			return false;
+		if (type == TYPE_CONDITION)
+			return rule_problem(checker->error, operand->at,
+								"true and false have no order, expected a number or text");
+		if (type != TYPE_ANY && expected != TYPE_ANY && type != expected)
+			return rule_problem(checker->error, operand->at, "%s cannot be compared with %s, expected %s",
+								type_name(expected), type_name(type), type_name(expected));
+		expected = expected == TYPE_ANY ? type : expected;
+	}
+	return true;
+}
+
+static bool
+check_match(Checker *checker, RuleNode *node)
+{
+	Type type;
+
+	if (!check_node(checker, node->first, &type))
+		return false;
+	if (type == TYPE_ANY || type == TYPE_TEXT)
+		return true;
+	return rule_problem(checker->error, node->first->at, "only text can be matched, this is %s",
+						type_name(type));
+}
+
 static bool
 check_membership(Checker *checker, RuleNode *node)
 {
@@ -359,7 +480,7 @@ check_membership(Checker *checker, RuleNode *node)
 	if (!check_node(checker, node->first, &type))
 		return false;
 	if (node->kind == NODE_IN_LIST)
-		return check_attribute(checker, node->first->next);
+		return check_list(checker, node->first->next);
 	sort_table(node->table);
 	expected = node->table->kind == RULE_NUMBER ? TYPE_NUMBER
 			   : node->table->kind == RULE_TEXT ? TYPE_TEXT
@@ -412,14 +533,27 @@ check_node(Checker *checker, RuleNode *node, Type *type)
 		case NODE_IN_TABLE:
 		case NODE_IN_LIST:
 			return check_membership(checker, node);
+		case NODE_BETWEEN:
+			return check_between(checker, node);
+		case NODE_LIKE:
+		case NODE_PREFIX:
+			return check_match(checker, node);
+		case NODE_IS_NULL:
+			return check_operands(checker, node, need_scalar);
+		case NODE_PARAMETER:
+			*type = TYPE_ANY;
+			return true;
 		case NODE_CALL:
-			*type = node->function->kind == FUNCTION_EXISTS ? TYPE_CONDITION : TYPE_NUMBER;
+			*type = call_type(node->function);
 			if (node->function->kind == FUNCTION_STEPS || node->function->kind == FUNCTION_ENUM)
 				return check_table_call(checker, node);
 			return check_call(checker, node);
 		case NODE_STEPS:
 		case NODE_ENUM:
+		case NODE_SET:
 			return rule_problem(checker->error, node->at, "a table is not expected here");
+		case NODE_USE: /* there is none any more */
+			break;
 	}
 	return false;
 }
@@ -433,25 +567,62 @@ check_has_score(Checker *checker, const RuleDefinition *definition)
 		has_score |= s->kind == STATEMENT_TERM || s->kind == STATEMENT_BOOST;
 	if (has_score)
 		return true;
-	rule_problem(checker->error, (RulePosition){1, 1}, "the definition has no term, expected at least one");
+	rule_problem(checker->error, (RulePosition){1, 1, NULL},
+				 "the definition has no term, expected at least one");
 	return rule_hint(checker->error,
 					 "A term is a line such as: term popularity weight 0.6 log1p(views) missing 0");
 }
 
 bool
-rule_check(RuleDefinition *definition, RuleChecked *checked, RuleError *error)
+rule_check_names(const RuleDefinition *definition, const RuleMemory *memory, RuleError *error)
 {
+	RuleExpander expander = {memory, error, 0};
+	RuleChecked ignored; /* what is read counts where a name is used */
+	Checker checker = {&ignored, error};
+
+	for (int i = 0; i < definition->nnames; i++)
+	{
+		const RuleName *name = definition->names[i];
+		RuleNode *body;
+		Type type;
+
+		if (name->kind == NAME_CONST)
+			continue;
+		ignored.nattributes = 0;
+		body = rule_expand_body(&expander, name);
+		if (body == NULL || !check_node(&checker, body, &type))
+			return false;
+	}
+	return true;
+}
+
+static bool
+check_statement(Checker *checker, RuleExpander *expander, RuleStatement *s)
+{
+	if (s->value != NULL)
+	{
+		if (!rule_expand(expander, &s->value))
+			return false;
+		if (s->kind == STATEMENT_WHERE ? !need_condition(checker, s->value) : !need_number(checker, s->value))
+			return false;
+	}
+	if (s->when == NULL)
+		return true;
+	return rule_expand(expander, &s->when) && need_condition(checker, s->when);
+}
+
+bool
+rule_check(RuleDefinition *definition, RuleChecked *checked, const RuleMemory *memory, RuleError *error)
+{
+	RuleExpander expander = {memory, error, definition->nnodes};
 	Checker checker = {checked, error};
 
 	checked->nattributes = 0;
 	checked->use_clock = false;
+	if (!rule_check_names(definition, memory, error))
+		return false;
 	for (RuleStatement *s = definition->first; s != NULL; s = s->next)
-	{
-		if (s->kind == STATEMENT_WHERE ? !need_condition(&checker, s->value)
-									   : !need_number(&checker, s->value))
+		if (!check_statement(&checker, &expander, s))
 			return false;
-		if (s->when != NULL && !need_condition(&checker, s->when))
-			return false;
-	}
 	return check_has_score(&checker, definition);
 }

@@ -1,7 +1,7 @@
 /*
- * checker.h -- what a tree means: types, functions' arguments, attributes.
+ * checker.h -- what a tree means: names, types, functions' arguments, attributes.
  *
- * After it every call has its arguments in place, every table is ordered, every attribute has its
+ * After it there is no let and no macro any more, every call has its arguments in place, every table is ordered, every attribute has its
  * number, and no operand is of a kind that can be told wrong without an item.
  */
 #ifndef WALRANK_RULES_CHECKER_H
@@ -16,7 +16,11 @@ typedef struct RuleChecked
 	bool use_clock;
 } RuleChecked;
 
-extern bool rule_check(RuleDefinition *definition, RuleChecked *checked, RuleError *error);
+extern bool rule_check(RuleDefinition *definition, RuleChecked *checked, const RuleMemory *memory,
+					   RuleError *error);
+
+/* That every let and macro is right by itself, whether it is used or not; rule_check() does it as well. */
+extern bool rule_check_names(const RuleDefinition *definition, const RuleMemory *memory, RuleError *error);
 
 /* Order of table keys of one kind: numbers by value, text by bytes, false before true. */
 extern int rule_literal_order(const RuleLiteral *a, const RuleLiteral *b);

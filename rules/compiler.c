@@ -12,8 +12,10 @@ typedef struct Compiler
 	RuleError *error;
 	RuleInstruction code[RULES_PROGRAM_MAX];
 	int n;
-	int depth;	 /* cells on the stack after the instructions so far */
-	int deepest; /* that it ever got */
+	int depth;		 /* cells on the stack after the instructions so far */
+	int deepest;	 /* that it ever got */
+	bool last_known; /* in this expression what is missing is what it was */
+	bool reads_previous[RULES_ATTRIBUTES_MAX];
 } Compiler;
 
 static bool emit_node(Compiler *compiler, const RuleNode *node);
@@ -65,6 +67,98 @@ emit_number(Compiler *compiler, const RuleNode *node, double number)
 	literal->kind = RULE_NUMBER;
 	literal->number = number;
 	return emit_literal(compiler, node, literal);
+}
+
+static void
+note_previous(Compiler *compiler, int attribute)
+{
+	compiler->reads_previous[attribute] = true;
+}
+
+static bool
+is_old(const RuleNode *node)
+{
+	return node->kind == NODE_CALL;
+}
+
+/* An attribute, or old(attribute), as an operand; that it exists is a fact of the present. */
+static int
+operand_index(Compiler *compiler, const RuleNode *node, bool may_be_last_known)
+{
+	int attribute = is_old(node) ? node->bound[0]->attribute_index : node->attribute_index;
+
+	if (!is_old(node) && !(may_be_last_known && compiler->last_known))
+		return attribute;
+	note_previous(compiler, attribute);
+	return attribute | (is_old(node) ? OPERAND_OLD : OPERAND_LAST_KNOWN);
+}
+
+static bool
+emit_operand(Compiler *compiler, const RuleNode *node)
+{
+	int index = operand_index(compiler, node, true);
+
+	return emit(compiler, node, index <= OPERAND_ATTRIBUTE ? OP_LOAD : OP_RECALL, index, 1) != NULL;
+}
+
+static bool
+emit_fact(Compiler *compiler, const RuleNode *node, RuleOp op)
+{
+	note_previous(compiler, node->bound[0]->attribute_index);
+	return emit(compiler, node, op, node->bound[0]->attribute_index, 1) != NULL;
+}
+
+/* window RATE */
+static bool
+emit_rate(Compiler *compiler, const RuleNode *node)
+{
+	note_previous(compiler, node->bound[0]->attribute_index);
+	return emit_node(compiler, node->bound[1]) &&
+		   emit(compiler, node, OP_RATE, node->bound[0]->attribute_index, 0) != NULL;
+}
+
+static bool
+emit_overlap(Compiler *compiler, const RuleNode *node)
+{
+	RuleInstruction *instruction =
+		emit(compiler, node, OP_OVERLAP, operand_index(compiler, node->bound[0], true), 1);
+
+	if (instruction != NULL)
+		instruction->table = node->bound[1]->table;
+	return instruction != NULL;
+}
+
+/* value IN_LIST */
+static bool
+emit_search(Compiler *compiler, const RuleNode *node, const RuleNode *value, const RuleNode *list)
+{
+	return emit_node(compiler, value) &&
+		   emit(compiler, node, OP_IN_LIST, operand_index(compiler, list, true), 0) != NULL;
+}
+
+static bool
+emit_match(Compiler *compiler, const RuleNode *node, RuleOp op)
+{
+	RuleInstruction *instruction;
+
+	if (!emit_node(compiler, node->first))
+		return false;
+	instruction = emit(compiler, node, op, 0, 0);
+	if (instruction != NULL)
+		instruction->literal = &node->literal;
+	return instruction != NULL;
+}
+
+/* Of an attribute it is a fact, of anything else it is computed. */
+static bool
+emit_is_null(Compiler *compiler, const RuleNode *node)
+{
+	const RuleNode *value = node->first;
+
+	if (value->kind == NODE_ATTRIBUTE || (is_old(value) && value->function->kind == FUNCTION_OLD))
+		return emit(compiler, node, OP_EXISTS, operand_index(compiler, value, false), 1) != NULL &&
+			   emit(compiler, node, OP_NOT, 0, 0) != NULL;
+	return emit_node(compiler, value) && emit(compiler, node, OP_IS_NULL, 0, 0) != NULL;
 }
 
 static RuleOp
@@ -199,9 +293,25 @@ emit_call(Compiler *compiler, const RuleNode *node)
 		case FUNCTION_GREATEST:
 			return emit_extreme(compiler, node, OP_GREATEST);
 		case FUNCTION_EXISTS:
-			return emit(compiler, node, OP_EXISTS, node->bound[0]->attribute_index, 1) != NULL;
+			return emit(compiler, node, OP_EXISTS, operand_index(compiler, node->bound[0], false), 1) != NULL;
 		case FUNCTION_AGE:
-			return emit(compiler, node, OP_AGE, node->bound[0]->attribute_index, 1) != NULL;
+			return emit(compiler, node, OP_AGE, operand_index(compiler, node->bound[0], true), 1) != NULL;
+		case FUNCTION_LENGTH:
+			return emit(compiler, node, OP_LENGTH, operand_index(compiler, node->bound[0], true), 1) != NULL;
+		case FUNCTION_OLD:
+			return emit_operand(compiler, node);
+		case FUNCTION_CONTAINS:
+			return emit_search(compiler, node, node->bound[1], node->bound[0]);
+		case FUNCTION_OVERLAP:
+			return emit_overlap(compiler, node);
+		case FUNCTION_CHANGED:
+			return emit_fact(compiler, node, OP_CHANGED);
+		case FUNCTION_DELTA:
+			return emit_fact(compiler, node, OP_DELTA);
+		case FUNCTION_RATE:
+			return emit_rate(compiler, node);
+		case FUNCTION_INTERP:
+			return emit_table(compiler, node, node->bound[0], OP_INTERP, node->bound[1]->table);
 		case FUNCTION_STEPS:
 			return emit_table(compiler, node, node->bound[0], OP_STEPS, node->bound[1]->table);
 		case FUNCTION_ENUM:
@@ -230,7 +340,7 @@ emit_node(Compiler *compiler, const RuleNode *node)
 		case NODE_LITERAL:
 			return emit_literal(compiler, node, &node->literal);
 		case NODE_ATTRIBUTE:
-			return emit(compiler, node, OP_LOAD, node->attribute_index, 1) != NULL;
+			return emit_operand(compiler, node);
 		case NODE_CALL:
 			return emit_call(compiler, node);
 		case NODE_CHAIN:
@@ -244,15 +354,25 @@ emit_node(Compiler *compiler, const RuleNode *node)
 		case NODE_IN_TABLE:
 			return emit_table(compiler, node, node->first, OP_IN_TABLE, node->table);
 		case NODE_IN_LIST:
-			return emit_node(compiler, node->first) &&
-				   emit(compiler, node, OP_IN_LIST, node->first->next->attribute_index, 0) != NULL;
+			return emit_search(compiler, node, node->first, node->first->next);
+		case NODE_BETWEEN:
+			return emit_after(compiler, node, OP_BETWEEN, 0, -2);
+		case NODE_LIKE:
+			return emit_match(compiler, node, OP_LIKE);
+		case NODE_PREFIX:
+			return emit_match(compiler, node, OP_PREFIX);
+		case NODE_IS_NULL:
+			return emit_is_null(compiler, node);
 		case NODE_AND:
 			return emit_joined(compiler, node, OP_UNLESS_FALSE, OP_AND);
 		case NODE_OR:
 			return emit_joined(compiler, node, OP_UNLESS_TRUE, OP_OR);
 		case NODE_STEPS:
 		case NODE_ENUM:
-			break; /* arguments of a call, reached only through it */
+		case NODE_SET: /* arguments of a call, reached only through it */
+		case NODE_USE:
+		case NODE_PARAMETER: /* there is none any more */
+			break;
 	}
 	return false;
 }
@@ -260,18 +380,18 @@ emit_node(Compiler *compiler, const RuleNode *node)
 /* ---- statements ---------------------------------------------------------------------------- */
 
 /*
- * Without a clause of its own a term follows the definition's on_error.  A number there is a term's
- * value: as a boost or factor it would mean something else, so those are left out instead.
+ * Without a clause of its own a term follows the definition's missing and on_error.  A number there
+ * is a term's value: as a boost or factor it would mean something else, so those are left out.
  */
 static RulePolicy
-effective_on_error(const RuleDefinition *definition, const RuleStatement *statement)
+effective(RulePolicy own, RulePolicy of_all, RuleStatementKind kind)
 {
-	RulePolicy policy = statement->on_error;
+	RulePolicy policy = own;
 
 	if (policy.action == POLICY_UNSET)
 	{
-		policy = definition->on_error;
-		if (policy.action == POLICY_VALUE && statement->kind != STATEMENT_TERM)
+		policy = of_all;
+		if (policy.action == POLICY_VALUE && kind != STATEMENT_TERM)
 			policy.action = POLICY_SKIP;
 	}
 	if (policy.action == POLICY_UNSET)
@@ -297,10 +417,9 @@ emit_statement(Compiler *compiler, const RuleDefinition *definition, const RuleS
 	block->kind = statement->kind;
 	block->name = copy_name(compiler->memory, statement->name);
 	block->weight = statement->weight;
-	block->missing = statement->missing;
-	if (block->missing.action == POLICY_UNSET)
-		block->missing.action = POLICY_SKIP;
-	block->on_error = effective_on_error(definition, statement);
+	block->tier = statement->tier;
+	block->missing = effective(statement->missing, definition->missing, statement->kind);
+	block->on_error = effective(statement->on_error, definition->on_error, statement->kind);
 
 	block->when = (uint16_t) compiler->n;
 	compiler->depth = 0;
@@ -308,8 +427,10 @@ emit_statement(Compiler *compiler, const RuleDefinition *definition, const RuleS
 		return false;
 	block->value = (uint16_t) compiler->n;
 	compiler->depth = 0;
-	if (!emit_node(compiler, statement->value))
+	compiler->last_known = block->missing.action == POLICY_LAST_KNOWN && statement->kind != STATEMENT_WHERE;
+	if (statement->value != NULL && !emit_node(compiler, statement->value))
 		return false;
+	compiler->last_known = false;
 	block->end = (uint16_t) compiler->n;
 	return true;
 }
@@ -339,6 +460,17 @@ finish(const Compiler *compiler, const RuleDefinition *definition, const RuleChe
 									 (size_t) checked->nattributes * sizeof(checked->attributes[0]));
 	program->nattributes = checked->nattributes;
 	program->use_clock = checked->use_clock;
+	program->reads_previous = copy_array(memory, compiler->reads_previous,
+										 (size_t) checked->nattributes * sizeof(compiler->reads_previous[0]));
+	for (int i = 0; i < checked->nattributes; i++)
+		program->use_previous |= program->reads_previous[i];
+	program->libraries = copy_array(memory, definition->libraries,
+									(size_t) definition->nlibraries * sizeof(definition->libraries[0]));
+	program->nlibraries = definition->nlibraries;
+	program->min_change = definition->min_change;
+	program->refresh_us = (int64_t) (definition->refresh_seconds * 1e6);
+	program->scene = definition->scene;
+	program->combine = definition->combine;
 	program->on_error = definition->on_error;
 	program->has_clamp = definition->has_clamp;
 	program->clamp_low = definition->clamp_low;
@@ -363,6 +495,8 @@ rule_compile(const RuleDefinition *definition, const RuleChecked *checked, const
 	compiler->error = error;
 	compiler->n = 0;
 	compiler->depth = compiler->deepest = 0;
+	compiler->last_known = false;
+	memset(compiler->reads_previous, 0, sizeof(compiler->reads_previous));
 	for (const RuleStatement *s = definition->first; s != NULL; s = s->next)
 	{
 		RuleBlock *block = &blocks[n];

@@ -6,6 +6,7 @@
  * recurses, and no cell ever holds a number that is not finite.
  */
 #include "json_list.h"
+#include "pattern.h"
 #include "program.h"
 
 #include <math.h>
@@ -28,6 +29,8 @@ typedef struct Cell
 typedef struct Machine
 {
 	const RuleValue *values;
+	const RuleValue *previous; /* or NULL */
+	const RuleChange *changes; /* or NULL */
 	int64_t now_us;
 	Cell *stack;		/* as many cells as the program needs */
 	const char *reason; /* of the error */
@@ -79,6 +82,26 @@ load_literal(Cell *cell, const RuleLiteral *literal)
 		cell->has_time = literal->has_time;
 		cell->text_time_us = literal->time_us;
 	}
+}
+
+static const RuleValue nothing = {.kind = RULE_MISSING};
+
+static inline const RuleValue *
+previous_value(const Machine *machine, int attribute)
+{
+	return machine->previous != NULL ? &machine->previous[attribute] : &nothing;
+}
+
+static inline const RuleValue *
+operand(const Machine *machine, int index)
+{
+	const RuleValue *value = &machine->values[index & OPERAND_ATTRIBUTE];
+
+	if (__builtin_expect(index <= OPERAND_ATTRIBUTE, true))
+		return value;
+	if ((index & OPERAND_LAST_KNOWN) && value->kind != RULE_MISSING)
+		return value;
+	return previous_value(machine, index & OPERAND_ATTRIBUTE);
 }
 
 static bool
@@ -244,6 +267,72 @@ age(Machine *machine, Cell *cell, const RuleValue *value)
 	return set_number(machine, cell, (double) ((uint64_t) machine->now_us - (uint64_t) time_us) / 1e6);
 }
 
+/* ---- what an attribute was ------------------------------------------------------------------ */
+
+static void
+changed(const Machine *machine, Cell *cell, int attribute)
+{
+	RuleChange change = machine->changes != NULL ? machine->changes[attribute] : RULE_CHANGE_UNKNOWN;
+
+	if (change == RULE_CHANGE_UNKNOWN)
+		set_missing(cell);
+	else
+		set_bool(cell, change == RULE_CHANGED);
+}
+
+/* present - previous into cells[0]; cells[1] is needed for it. */
+static bool
+delta(Machine *machine, Cell *cells, int attribute)
+{
+	return load_value(machine, &cells[0], &machine->values[attribute]) &&
+		   load_value(machine, &cells[1], previous_value(machine, attribute)) &&
+		   arithmetic(machine, cells, OP_SUBTRACT);
+}
+
+static bool
+delta_of(Machine *machine, Cell *cell, int attribute)
+{
+	Cell cells[2];
+
+	if (!delta(machine, cells, attribute))
+		return false;
+	*cell = cells[0];
+	return true;
+}
+
+/* Seconds from one time to another; unsigned, because the difference of two int64 may need 64 bits. */
+static double
+seconds_between(int64_t from_us, int64_t to_us)
+{
+	return to_us >= from_us ? (double) ((uint64_t) to_us - (uint64_t) from_us) / 1e6
+							: -((double) ((uint64_t) from_us - (uint64_t) to_us) / 1e6);
+}
+
+/* *cell is the window, and becomes delta * window / seconds. */
+static bool
+rate(Machine *machine, Cell *cell, int attribute)
+{
+	const RuleValue *now = &machine->values[attribute];
+	const RuleValue *then = previous_value(machine, attribute);
+	Operands window = check_numbers(machine, cell, 1);
+	Cell change[2];
+
+	if (window == OPERANDS_WRONG || !delta(machine, change, attribute))
+		return false;
+	if (window == OPERANDS_MISSING || change[0].kind == RULE_MISSING || !now->has_own_time ||
+		!then->has_own_time)
+	{
+		set_missing(cell);
+		return true;
+	}
+	if (!(cell->number > 0))
+		return fail(machine, domain_reason(DOMAIN_POSITIVE));
+	if (now->own_time_us == then->own_time_us)
+		return fail(machine, "the value and the one before it are of the same time");
+	return set_number(machine, cell,
+					  change[0].number * cell->number / seconds_between(then->own_time_us, now->own_time_us));
+}
+
 /* ---- comparisons --------------------------------------------------------------------------- */
 
 static bool
@@ -335,6 +424,26 @@ compare(Machine *machine, Cell *cells, RuleSymbol symbol)
 					: symbol == SYMBOL_LESS_EQUAL ? order <= 0
 					: symbol == SYMBOL_GREATER	  ? order > 0
 												  : order >= 0);
+	return true;
+}
+
+/* ---- text -------------------------------------------------------------------------------------- */
+
+static bool
+match(Machine *machine, Cell *cell, RuleOp op, Slice pattern)
+{
+	Slice text = cell->bytes;
+
+	if (cell->kind == RULE_MISSING)
+		return true;
+	if (cell->kind != RULE_TEXT)
+		return fail(machine, "wrong type: expected text");
+	if (op == OP_PREFIX)
+		set_bool(cell, text.len >= pattern.len && memcmp(text.data, pattern.data, pattern.len) == 0);
+	else if (text.len > RULES_LIKE_TEXT_BYTES_MAX)
+		return fail(machine, "the text is too long for like");
+	else
+		set_bool(cell, rule_pattern_matches(pattern, text));
 	return true;
 }
 
@@ -431,6 +540,29 @@ steps(Machine *machine, Cell *cell, const RuleTable *table)
 	return true;
 }
 
+/* Straight from point to point; as at the ends outside them. */
+static bool
+interpolate(Machine *machine, Cell *cell, const RuleTable *table)
+{
+	Operands operands = check_numbers(machine, cell, 1);
+	const RuleEntry *from;
+	const RuleEntry *to;
+	RuleLiteral key;
+	int i;
+
+	if (operands != OPERANDS_READY)
+		return operands == OPERANDS_MISSING;
+	key = cell_literal(cell);
+	i = table_find(table, &key);
+	if (i < 0 || i == table->n - 1)
+		return set_number(machine, cell, table->entries[i < 0 ? 0 : i].value);
+	from = &table->entries[i];
+	to = from + 1;
+	return set_number(machine, cell,
+					  from->value + (to->value - from->value) * ((cell->number - from->key.number) /
+																 (to->key.number - from->key.number)));
+}
+
 static bool
 enumerate(Machine *machine, Cell *cell, const RuleTable *table)
 {
@@ -507,13 +639,115 @@ in_list(Machine *machine, Cell *cell, const RuleValue *list)
 		cell->kind != RULE_BOOL)
 		return fail(machine, "wrong type: a value that no list can hold");
 	if (list->kind != RULE_LIST && list->kind != RULE_MISSING)
-		return fail(machine, "wrong type: expected a list after \"in\"");
+		return fail(machine, "wrong type: expected a list");
 	if (cell->kind == RULE_MISSING || list->kind == RULE_MISSING)
 		set_missing(cell);
 	else
 		set_bool(cell,
 				 list->list_is_json ? json_contains(cell, list->bytes) : list_contains(cell, list->bytes));
 	return true;
+}
+
+/* An element of a list as a key of a table; RULE_OTHER: no table has it. */
+static RuleLiteral
+element_key(const WireValue *element)
+{
+	RuleLiteral key = {.kind = RULE_OTHER};
+
+	if (element->kind == VALUE_TEXT)
+	{
+		key.kind = RULE_TEXT;
+		key.text = element->bytes;
+	}
+	else if (element->kind == VALUE_BOOL)
+	{
+		key.kind = RULE_BOOL;
+		key.boolean = element->boolean;
+	}
+	else if (wire_number(element, &key.number))
+		key.kind = RULE_NUMBER;
+	return key;
+}
+
+static bool
+list_overlaps(const RuleTable *table, Slice list)
+{
+	WireCursor cursor = wire_cursor(list);
+	WireValue element;
+	Slice body;
+
+	while (wire_value_next(&cursor, &body))
+		if (wire_value(body, &element))
+		{
+			RuleLiteral key = element_key(&element);
+
+			if (key.kind == table->kind && table_exact(table, &key) != NULL)
+				return true;
+		}
+	return false;
+}
+
+/* Text is compared as it stands in JSON: with each, for it has no order there. */
+static bool
+json_overlaps(const RuleTable *table, Slice elements)
+{
+	for (int i = 0; i < table->n; i++)
+	{
+		Cell cell;
+
+		load_literal(&cell, &table->entries[i].key);
+		if (json_contains(&cell, elements))
+			return true;
+	}
+	return false;
+}
+
+static bool
+overlap(Machine *machine, Cell *cell, const RuleValue *list, const RuleTable *table)
+{
+	if (list->kind != RULE_LIST && list->kind != RULE_MISSING)
+		return fail(machine, "wrong type: expected a list");
+	if (list->kind == RULE_MISSING)
+		set_missing(cell);
+	else
+		set_bool(cell,
+				 list->list_is_json ? json_overlaps(table, list->bytes) : list_overlaps(table, list->bytes));
+	return true;
+}
+
+static double
+list_length(const RuleValue *list)
+{
+	WireCursor cursor = wire_cursor(list->bytes);
+	Slice elements = list->bytes;
+	RuleJson element;
+	Slice body;
+	double n = 0;
+
+	if (list->list_is_json)
+		while (rule_json_next(&elements, &element))
+			n++;
+	else
+		while (wire_value_next(&cursor, &body))
+			n++;
+	return n;
+}
+
+static bool
+length(Machine *machine, Cell *cell, const RuleValue *value)
+{
+	switch (value->kind)
+	{
+		case RULE_MISSING:
+			set_missing(cell);
+			return true;
+		case RULE_TEXT:
+			return set_number(machine, cell, (double) rule_characters(value->bytes));
+		case RULE_LIST:
+			return set_number(machine, cell, list_length(value));
+		default:
+			return fail(machine, "wrong type: expected a list or text");
+	}
 }
 
 /* ---- three-valued logic: missing is unknown ------------------------------------------------- */
@@ -545,6 +779,18 @@ join(Machine *machine, Cell *cells, bool decisive)
 	else
 		set_bool(cells, !decisive);
 	return true;
+}
+
+/* a between low and high, which is a >= low and a <= high with all of them computed. */
+static bool
+between(Machine *machine, Cell *cells)
+{
+	Cell at_most[2] = {cells[0], cells[2]};
+
+	if (!compare(machine, cells, SYMBOL_GREATER_EQUAL) || !compare(machine, at_most, SYMBOL_LESS_EQUAL))
+		return false;
+	cells[1] = at_most[0];
+	return join(machine, cells, false);
 }
 
 static bool
@@ -582,6 +828,9 @@ run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result
 			case OP_LOAD:
 				ok = load_value(machine, top++, &machine->values[i->index]);
 				break;
+			case OP_RECALL:
+				ok = load_value(machine, top++, operand(machine, i->index));
+				break;
 			case OP_ADD:
 			case OP_SUBTRACT:
 			case OP_MULTIPLY:
@@ -600,7 +849,21 @@ run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result
 				ok = in_table(machine, top - 1, i->table);
 				break;
 			case OP_IN_LIST:
-				ok = in_list(machine, top - 1, &machine->values[i->index]);
+				ok = in_list(machine, top - 1, operand(machine, i->index));
+				break;
+			case OP_OVERLAP:
+				ok = overlap(machine, top++, operand(machine, i->index), i->table);
+				break;
+			case OP_BETWEEN:
+				top -= 2;
+				ok = between(machine, top - 1);
+				break;
+			case OP_LIKE:
+			case OP_PREFIX:
+				ok = match(machine, top - 1, (RuleOp) i->op, i->literal->text);
+				break;
+			case OP_IS_NULL:
+				set_bool(top - 1, top[-1].kind == RULE_MISSING);
 				break;
 			case OP_NOT:
 				ok = negate_condition(machine, top - 1);
@@ -628,10 +891,25 @@ run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result
 				ok = call(machine, top - 1, i->function);
 				break;
 			case OP_EXISTS:
-				set_bool(top++, machine->values[i->index].kind != RULE_MISSING);
+				set_bool(top++, operand(machine, i->index)->kind != RULE_MISSING);
 				break;
 			case OP_AGE:
-				ok = age(machine, top++, &machine->values[i->index]);
+				ok = age(machine, top++, operand(machine, i->index));
+				break;
+			case OP_LENGTH:
+				ok = length(machine, top++, operand(machine, i->index));
+				break;
+			case OP_CHANGED:
+				changed(machine, top++, i->index);
+				break;
+			case OP_DELTA:
+				ok = delta_of(machine, top++, i->index);
+				break;
+			case OP_RATE:
+				ok = rate(machine, top - 1, i->index);
+				break;
+			case OP_INTERP:
+				ok = interpolate(machine, top - 1, i->table);
 				break;
 			case OP_STEPS:
 				ok = steps(machine, top - 1, i->table);
@@ -665,6 +943,7 @@ typedef enum
 {
 	BLOCK_VALUE,
 	BLOCK_LEFT_OUT,
+	BLOCK_REJECTED,
 	BLOCK_QUARANTINE,
 } BlockOutcome;
 
@@ -672,9 +951,17 @@ static BlockOutcome
 apply_policy(const RulePolicy *policy, double *value)
 {
 	*value = policy->value;
-	return policy->action == POLICY_VALUE  ? BLOCK_VALUE
-		   : policy->action == POLICY_SKIP ? BLOCK_LEFT_OUT
-										   : BLOCK_QUARANTINE;
+	switch (policy->action)
+	{
+		case POLICY_VALUE:
+			return BLOCK_VALUE;
+		case POLICY_QUARANTINE:
+			return BLOCK_QUARANTINE;
+		case POLICY_REJECT:
+			return BLOCK_REJECTED;
+		default: /* what was known last is missing as well */
+			return BLOCK_LEFT_OUT;
+	}
 }
 
 static BlockOutcome
@@ -754,38 +1041,120 @@ finish_score(const RuleProgram *program, double score, RuleResult *result)
 	result->score = score == 0 ? 0 : score; /* -0 and 0 are one score */
 }
 
-void
-rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
+/* What the statements so far come to. */
+typedef struct Totals
 {
-	Cell stack[RULES_STACK_MAX];
-	Machine machine = {.values = input->values, .now_us = input->now_us, .stack = stack};
-	double terms = 0;
-	double boosts = 0;
-	double factors = 1;
+	double terms;
+	double weights; /* COMBINE_AVERAGE */
+	bool any;		/* a term counted */
+	bool overflow;	/* in a way that the result does not show */
+	double boosts;
+	double factors;
+	bool has_tier;
+	int tier;
+} Totals;
 
-	*result = (RuleResult){RULE_OUTSIDE, 0, NULL, NULL};
-	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
-	if (!where_holds(&machine, program, result))
-		return;
+/* Every way but the sum, which is most of all and has no first term. */
+static void
+combine_term(RuleCombine combine, Totals *totals, double weight, double value)
+{
+	double weighted = weight * value;
+
+	totals->overflow |= !isfinite(weighted);
+	totals->weights += weight;
+	if (!totals->any)
+		totals->terms = weighted;
+	else if (combine == COMBINE_MULTIPLY)
+		totals->terms *= weighted;
+	else if (combine == COMBINE_AVERAGE)
+		totals->terms += weighted;
+	else if (combine == COMBINE_GREATEST ? weighted > totals->terms
+										 : combine == COMBINE_LEAST && weighted < totals->terms)
+		totals->terms = weighted;
+	totals->any = true;
+}
+
+static void
+add_block(RuleCombine combine, Totals *totals, const RuleBlock *block, double value)
+{
+	switch (block->kind)
+	{
+		case STATEMENT_TERM:
+			if (combine == COMBINE_SUM)
+				totals->terms += block->weight * value;
+			else
+				combine_term(combine, totals, block->weight, value);
+			break;
+		case STATEMENT_BOOST:
+			totals->boosts += value;
+			break;
+		default:
+			totals->factors *= value;
+	}
+}
+
+/* A tier that holds counts if it is the greatest. */
+static BlockOutcome
+evaluate_tier(Machine *machine, const RuleProgram *program, const RuleBlock *block, Totals *totals)
+{
+	bool holds = true;
+
+	if (block->when < block->value && !run_condition(machine, program, block->when, block->value, &holds))
+		return block->on_error.action == POLICY_QUARANTINE ? BLOCK_QUARANTINE : BLOCK_LEFT_OUT;
+	if (holds && (!totals->has_tier || block->tier > totals->tier))
+	{
+		totals->has_tier = true;
+		totals->tier = block->tier;
+	}
+	return BLOCK_LEFT_OUT;
+}
+
+/* *result is filled where the item has no score.  False then. */
+static bool
+add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result)
+{
 	for (int i = 0; i < program->nblocks; i++)
 	{
 		const RuleBlock *block = &program->blocks[i];
 		double value;
-		BlockOutcome outcome = block_evaluate(&machine, program, block, &value);
 
-		if (outcome == BLOCK_QUARANTINE)
+		switch (block->kind == STATEMENT_TIER ? evaluate_tier(machine, program, block, totals)
+											  : block_evaluate(machine, program, block, &value))
 		{
-			quarantine(result, block->name, machine.reason);
-			return;
+			case BLOCK_VALUE:
+				add_block(program->combine, totals, block, value);
+				break;
+			case BLOCK_LEFT_OUT:
+				break;
+			case BLOCK_REJECTED:
+				return false;
+			case BLOCK_QUARANTINE:
+				quarantine(result, block->name, machine->reason);
+				return false;
 		}
-		if (outcome == BLOCK_LEFT_OUT)
-			continue;
-		if (block->kind == STATEMENT_TERM)
-			terms += block->weight * value;
-		else if (block->kind == STATEMENT_BOOST)
-			boosts += value;
-		else
-			factors *= value;
 	}
-	finish_score(program, (terms + boosts) * factors, result);
+	return true;
+}
+
+void
+rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
+{
+	Cell stack[RULES_STACK_MAX];
+	Machine machine = {.values = input->values,
+					   .previous = input->previous,
+					   .changes = input->changes,
+					   .now_us = input->now_us,
+					   .stack = stack};
+	Totals totals = {.factors = 1};
+
+	*result = (RuleResult){.outcome = RULE_OUTSIDE};
+	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
+	if (!where_holds(&machine, program, result) || !add_blocks(&machine, program, &totals, result))
+		return;
+	if (program->combine == COMBINE_AVERAGE && totals.any)
+		totals.terms /= totals.weights;
+	if (totals.overflow || !isfinite(totals.weights))
+		totals.terms = (double) INFINITY;
+	finish_score(program, (totals.terms + totals.boosts) * totals.factors, result);
+	result->tier = result->outcome == RULE_SCORE ? totals.tier : 0;
 }

@@ -4,14 +4,22 @@
  *   expression := conjunction { "or" conjunction }
  *   conjunction := negation { "and" negation }
  *   negation   := "not" negation | comparison
- *   comparison := sum [ ("=" | "!=" | "<" | "<=" | ">" | ">=") sum | ["not"] "in" set ]
+ *   comparison := sum [ ("=" | "!=" | "<" | "<=" | ">" | ">=") sum
+ *                     | "is" ["not"] "null"
+ *                     | ["not"] ( "in" set | "between" sum "and" sum | "like" text | "prefix" text ) ]
  *   set        := "(" literal, ... ")" | "[" literal, ... "]" | attribute
  *   sum        := product { ("+" | "-") product }
  *   product    := unary { ("*" | "/") unary }
  *   unary      := ("-" | "+") unary | primary
- *   primary    := literal | attribute | function "(" arguments ")" | "(" expression ")"
+ *   primary    := literal | attribute | name | function "(" arguments ")" | "(" expression ")"
+ *
+ * A literal number may be the name of a constant.
  */
-#include "expression.h"
+#include "names.h"
+
+#include "pattern.h"
+
+#include <stdio.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -35,20 +43,16 @@ rule_parser_at_symbol(const RuleParser *parser, RuleSymbol symbol)
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
-/* Operators people know from SQL, and what says the same here. */
+/* Words people know from elsewhere, and what says the same here. */
 static const struct
 {
 	const char *word;
 	const char *hint;
-} foreign_operators[] = {
-	{"between", "Write x >= a and x <= b."},
-	{"like", "Compare whole values: x = 'a' or x in ('a', 'b')."},
-	{"ilike", "Compare whole values: x = 'a' or x in ('a', 'b')."},
-	{"prefix", "Compare whole values: x = 'a' or x in ('a', 'b')."},
-	{"contains", "Write 'value' in attribute."},
-	{"overlap", "Write 'a' in attribute or 'b' in attribute."},
-	{"is", "Write exists(x) or not exists(x)."},
-	{"null", "Write exists(x) or not exists(x)."},
+} foreign_words[] = {
+	{"ilike", "like tells upper and lower case apart; write x like 'abc%'."},
+	{"contains", "Write contains(attribute, 'value')."},
+	{"overlap", "Write overlap(attribute, ['a', 'b'])."},
+	{"null", "Write x is null or x is not null."},
 };
 
 bool
@@ -56,12 +60,11 @@ rule_parser_expected(RuleParser *parser, const char *what)
 {
 	const RuleToken *token = &parser->token;
 
-	for (size_t i = 0; i < LENGTH(foreign_operators); i++)
-		if (rule_parser_at_word(parser, foreign_operators[i].word))
+	for (size_t i = 0; i < LENGTH(foreign_words); i++)
+		if (rule_parser_at_word(parser, foreign_words[i].word))
 		{
-			rule_problem(parser->error, token->at, "\"%s\" is not supported by this version, expected %s",
-						 foreign_operators[i].word, what);
-			return rule_hint(parser->error, "%s", foreign_operators[i].hint);
+			rule_problem(parser->error, token->at, "expected %s, not \"%s\"", what, foreign_words[i].word);
+			return rule_hint(parser->error, "%s", foreign_words[i].hint);
 		}
 	if (token->kind == TOKEN_END)
 		return rule_problem(parser->error, token->at, "expected %s, but the definition ends here", what);
@@ -91,7 +94,7 @@ node_make(RuleParser *parser, RuleNodeKind kind, RulePosition at)
 {
 	RuleNode *node;
 
-	if (++parser->nodes > RULES_PROGRAM_MAX)
+	if (++parser->definition->nnodes > RULES_PROGRAM_MAX)
 	{
 		rule_problem(parser->error, at, "the definition has more than %d operations", RULES_PROGRAM_MAX);
 		return NULL;
@@ -100,6 +103,7 @@ node_make(RuleParser *parser, RuleNodeKind kind, RulePosition at)
 	memset(node, 0, sizeof(*node));
 	node->kind = kind;
 	node->at = at;
+	node->depth = parser->depth;
 	return node;
 }
 
@@ -127,6 +131,22 @@ literal_text(RuleLiteral *literal, Slice text)
 	literal->has_time = rules_parse_time(text, &literal->time_us);
 }
 
+/* The number the present token is, or is the name of. */
+static bool
+constant_value(const RuleParser *parser, double *number)
+{
+	const RuleName *name =
+		parser->token.kind == TOKEN_NAME ? rule_name_find(parser->definition, parser->token.text) : NULL;
+
+	if (parser->token.kind == TOKEN_NUMBER)
+		*number = parser->token.number;
+	else if (name != NULL && name->kind == NAME_CONST)
+		*number = name->number;
+	else
+		return false;
+	return true;
+}
+
 bool
 rule_parse_constant(RuleParser *parser, double *number)
 {
@@ -134,9 +154,9 @@ rule_parse_constant(RuleParser *parser, double *number)
 
 	if ((negative || rule_parser_at_symbol(parser, SYMBOL_PLUS)) && !rule_parser_advance(parser))
 		return false;
-	if (parser->token.kind != TOKEN_NUMBER)
+	if (!constant_value(parser, number))
 		return rule_parser_expected(parser, "a number");
-	*number = negative ? -parser->token.number : parser->token.number;
+	*number = negative ? -*number : *number;
 	return rule_parser_advance(parser);
 }
 
@@ -146,6 +166,7 @@ parse_key(RuleParser *parser, RuleEntry *entry, RuleKind *kind)
 {
 	RuleLiteral *literal = &entry->key;
 	const RuleToken token = parser->token;
+	double ignored;
 
 	memset(entry, 0, sizeof(*entry));
 	entry->at = token.at;
@@ -156,7 +177,8 @@ parse_key(RuleParser *parser, RuleEntry *entry, RuleKind *kind)
 		literal->kind = RULE_BOOL;
 		literal->boolean = rule_parser_at_word(parser, "true");
 	}
-	else if (token.kind == TOKEN_NAME || token.kind == TOKEN_QUOTED_NAME)
+	else if ((token.kind == TOKEN_NAME && !constant_value(parser, &ignored)) ||
+			 token.kind == TOKEN_QUOTED_NAME)
 	{
 		rule_parser_expected(parser, "a text, a number, true or false");
 		return rule_hint(parser->error, "Text is written in single quotes: '%.*s'.", RULE_NAME(token.text));
@@ -253,10 +275,11 @@ parse_table(RuleParser *parser, ParseEntry parse_entry, RuleSymbol close)
 		expected_close(parser, what, opened);
 		return NULL;
 	}
-	table = parser->memory->alloc(parser->memory->context, sizeof(*table) + (size_t) n * sizeof(entries[0]));
+	table = parser->memory->alloc(parser->memory->context, sizeof(*table));
 	memset(table, 0, sizeof(*table));
 	table->kind = kind;
 	table->n = n;
+	table->entries = parser->memory->alloc(parser->memory->context, (size_t) n * sizeof(entries[0]));
 	memcpy(table->entries, entries, (size_t) n * sizeof(entries[0]));
 	return rule_parser_advance(parser) ? table : NULL;
 }
@@ -272,6 +295,17 @@ parse_table_node(RuleParser *parser, RuleNodeKind kind, ParseEntry parse_entry, 
 	return node->table != NULL ? node : NULL;
 }
 
+static bool
+followed_by(const RuleParser *parser, RuleSymbol symbol)
+{
+	RuleLexer ahead = parser->lexer;
+	RuleError ignored;
+	RuleToken token;
+
+	ahead.error = &ignored;
+	return rule_lexer_next(&ahead, &token) && token.kind == TOKEN_SYMBOL && token.symbol == symbol;
+}
+
 /* ---- names and calls ----------------------------------------------------------------------- */
 
 /* Words that may follow an expression, so a bare one cannot be an attribute. */
@@ -279,8 +313,8 @@ static const char *const reserved[] = {"and",	 "or",	  "not",	 "in",		 "true", "
 									   "weight", "when",  "missing", "on_error", "null", "between",
 									   "like",	 "ilike", "is",		 "prefix"};
 
-static bool
-is_reserved(const RuleToken *token)
+bool
+rule_is_reserved(const RuleToken *token)
 {
 	for (size_t i = 0; i < LENGTH(reserved); i++)
 		if (token->kind == TOKEN_NAME && slice_equal(token->text, slice_string(reserved[i])))
@@ -350,6 +384,16 @@ at_named_argument(const RuleParser *parser, const RuleFunction *function)
 	return !takes_condition;
 }
 
+/* In brackets [] a function has either pairs or values. */
+static bool
+takes_set(const RuleFunction *function)
+{
+	for (int i = 0; i < function->narguments; i++)
+		if (function->arguments[i].kind == ARGUMENT_SET)
+			return true;
+	return false;
+}
+
 static RuleNode *
 parse_argument(RuleParser *parser, const RuleFunction *function)
 {
@@ -364,7 +408,8 @@ parse_argument(RuleParser *parser, const RuleFunction *function)
 			return NULL;
 	}
 	if (rule_parser_at_symbol(parser, SYMBOL_OPEN_LIST))
-		node = parse_table_node(parser, NODE_STEPS, parse_pair, SYMBOL_CLOSE_LIST);
+		node = takes_set(function) ? parse_table_node(parser, NODE_SET, parse_member, SYMBOL_CLOSE_LIST)
+								   : parse_table_node(parser, NODE_STEPS, parse_pair, SYMBOL_CLOSE_LIST);
 	else if (rule_parser_at_symbol(parser, SYMBOL_OPEN_MAP))
 		node = parse_table_node(parser, NODE_ENUM, parse_mapping, SYMBOL_CLOSE_MAP);
 	else
@@ -377,55 +422,161 @@ parse_argument(RuleParser *parser, const RuleFunction *function)
 	return node;
 }
 
-/* The present token is the bracket after the function's name. */
-static RuleNode *
-parse_call(RuleParser *parser, const RuleToken *name)
-{
-	const RuleFunction *function = rule_function_find(name->text);
-	RulePosition opened = parser->token.at;
-	RuleNode *node;
-	RuleNode **last;
+static RuleNode *parse_primary(RuleParser *parser);
 
-	if (function == NULL)
-	{
-		rule_function_unknown(parser->error, name->at, name->text);
-		return NULL;
-	}
-	node = node_make(parser, NODE_CALL, name->at);
-	if (node == NULL || !rule_parser_advance(parser))
-		return NULL;
-	node->function = function;
-	last = &node->first;
+/* A macro of nearly that name is nearer than any function; a name without parameters is none. */
+static bool
+unknown_function(RuleParser *parser, const RuleToken *token)
+{
+	const RuleName *name = rule_name_find(parser->definition, token->text);
+	RuleNearest nearest;
+
+	if (name != NULL)
+		return rule_problem(parser->error, token->at, "\"%.*s\" stands for %s and takes no arguments",
+							RULE_NAME(token->text), name->kind == NAME_CONST ? "a number" : "an expression");
+	rule_function_unknown(parser->error, token->at, token->text);
+	rule_nearest_begin(&nearest, token->text);
+	for (int i = 0; i < parser->definition->nnames; i++)
+		if (parser->definition->names[i]->kind == NAME_MACRO)
+			rule_nearest_offer(&nearest, parser->definition->names[i]->name);
+	return rule_nearest_found(&nearest)
+			   ? rule_hint(parser->error, "Did you mean the macro \"%.*s\"?", RULE_NAME(nearest.best))
+			   : false;
+}
+
+/* The arguments of a function, or of a macro (function: NULL), up to the closing bracket. */
+static bool
+parse_arguments(RuleParser *parser, const RuleFunction *function, RuleNode *node)
+{
+	RulePosition opened = parser->token.at;
+	RuleNode **last = &node->first;
+
+	if (!rule_parser_advance(parser))
+		return false;
 	while (!rule_parser_at_symbol(parser, SYMBOL_CLOSE))
 	{
 		if (node->count > 0)
 		{
 			if (!rule_parser_at_symbol(parser, SYMBOL_COMMA))
-			{
-				expected_close(parser, "\",\" or \")\"", opened);
-				return NULL;
-			}
+				return expected_close(parser, "\",\" or \")\"", opened);
 			if (!rule_parser_advance(parser))
-				return NULL;
+				return false;
 		}
-		*last = parse_argument(parser, function);
+		*last = function != NULL ? parse_argument(parser, function) : rule_parse_expression(parser);
 		if (*last == NULL)
-			return NULL;
+			return false;
 		last = &(*last)->next;
 		node->count++;
 	}
-	return rule_parser_advance(parser) ? node : NULL;
+	return rule_parser_advance(parser);
+}
+
+/* The present token is the bracket after the function's name. */
+static RuleNode *
+parse_call(RuleParser *parser, const RuleToken *name)
+{
+	const RuleFunction *function = rule_function_find(name->text);
+	RuleNode *node;
+
+	if (function == NULL)
+	{
+		unknown_function(parser, name);
+		return NULL;
+	}
+	node = node_make(parser, NODE_CALL, name->at);
+	if (node == NULL)
+		return NULL;
+	node->function = function;
+	return parse_arguments(parser, function, node) ? node : NULL;
+}
+
+/* ---- names that stand for something ---------------------------------------------------------- */
+
+static bool
+how_it_is_written(RuleParser *parser, const RuleName *name)
+{
+	char list[sizeof(parser->error->hint) / 2];
+	size_t n = 0;
+
+	list[0] = '\0';
+	for (int i = 0; i < name->nparameters && n < sizeof(list); i++)
+		n += (size_t) snprintf(list + n, sizeof(list) - n, "%s%.*s", i > 0 ? ", " : "",
+							   RULE_NAME(name->parameters[i]));
+	return rule_hint(parser->error, "It is written %.*s(%s).", RULE_NAME(name->name), list);
+}
+
+/* The present token is the one after the name. */
+static RuleNode *
+parse_use(RuleParser *parser, const RuleName *name, const RuleToken *token)
+{
+	RuleNode *node = node_make(parser, name->kind == NAME_CONST ? NODE_LITERAL : NODE_USE, token->at);
+
+	if (node == NULL)
+		return NULL;
+	node->name = name;
+	if (name->kind == NAME_CONST)
+	{
+		node->literal.kind = RULE_NUMBER;
+		node->literal.number = name->number;
+	}
+	if (name->kind != NAME_MACRO)
+		return node;
+	if (!rule_parser_at_symbol(parser, SYMBOL_OPEN))
+	{
+		rule_parser_expected(parser, "\"(\" and the arguments of the macro");
+		how_it_is_written(parser, name);
+		return NULL;
+	}
+	if (!parse_arguments(parser, NULL, node))
+		return NULL;
+	if (node->count != name->nparameters)
+	{
+		rule_problem(parser->error, token->at, "macro %.*s() takes %d argument%s, not %d",
+					 RULE_NAME(name->name), name->nparameters, name->nparameters == 1 ? "" : "s",
+					 node->count);
+		how_it_is_written(parser, name);
+		return NULL;
+	}
+	return node;
+}
+
+static int
+find_parameter(const RuleParser *parser, Slice name)
+{
+	for (int i = 0; parser->macro != NULL && i < parser->macro->nparameters; i++)
+		if (slice_equal(parser->macro->parameters[i], name))
+			return i;
+	return -1;
 }
 
 static bool
-followed_by_bracket(const RuleParser *parser)
+is_macro(const RuleParser *parser, Slice text)
 {
-	RuleLexer ahead = parser->lexer;
-	RuleError ignored;
-	RuleToken token;
+	const RuleName *name = rule_name_find(parser->definition, text);
 
-	ahead.error = &ignored;
-	return rule_lexer_next(&ahead, &token) && token.kind == TOKEN_SYMBOL && token.symbol == SYMBOL_OPEN;
+	return name != NULL && name->kind == NAME_MACRO;
+}
+
+/* a | att.a | name: the present token is a name and no bracket follows, unless it is a macro's. */
+static RuleNode *
+parse_name(RuleParser *parser)
+{
+	RuleToken token = parser->token;
+	int parameter = find_parameter(parser, token.text);
+	const RuleName *name = rule_name_find(parser->definition, token.text);
+	RuleNode *node;
+
+	/* quotes always mean an attribute, and so does a point */
+	if (token.kind == TOKEN_QUOTED_NAME || (parameter < 0 && name == NULL) || followed_by(parser, SYMBOL_DOT))
+		return parse_attribute(parser);
+	if (!rule_parser_advance(parser))
+		return NULL;
+	if (parameter < 0)
+		return parse_use(parser, name, &token);
+	node = node_make(parser, NODE_PARAMETER, token.at);
+	if (node != NULL)
+		node->parameter = parameter;
+	return node;
 }
 
 /* ---- precedence ---------------------------------------------------------------------------- */
@@ -472,7 +623,7 @@ parse_primary(RuleParser *parser)
 		}
 		return rule_parser_advance(parser) ? node : NULL;
 	}
-	if (is_reserved(&token))
+	if (rule_is_reserved(&token))
 	{
 		rule_parser_expected(parser, "an attribute, a function or a number");
 		if (parser->error->hint[0] == '\0')
@@ -482,10 +633,10 @@ parse_primary(RuleParser *parser)
 				RULE_NAME(token.text));
 		return NULL;
 	}
-	if (token.kind == TOKEN_NAME && followed_by_bracket(parser))
+	if (token.kind == TOKEN_NAME && followed_by(parser, SYMBOL_OPEN) && !is_macro(parser, token.text))
 		return rule_parser_advance(parser) ? parse_call(parser, &token) : NULL;
 	if (is_name(&token))
-		return parse_attribute(parser);
+		return parse_name(parser);
 	rule_parser_expected(parser, "an attribute, a function or a number");
 	return NULL;
 }
@@ -587,7 +738,7 @@ parse_membership(RuleParser *parser, RuleNode *value, RulePosition at)
 						rule_parser_at_symbol(parser, SYMBOL_OPEN) ? SYMBOL_CLOSE : SYMBOL_CLOSE_LIST);
 		return node->table != NULL ? node : NULL;
 	}
-	if (!is_name(&parser->token) || is_reserved(&parser->token))
+	if (!is_name(&parser->token) || rule_is_reserved(&parser->token))
 	{
 		rule_parser_expected(parser, "a list ('a', 'b') or the name of a list attribute after \"in\"");
 		return NULL;
@@ -595,38 +746,117 @@ parse_membership(RuleParser *parser, RuleNode *value, RulePosition at)
 	node = node_above(parser, NODE_IN_LIST, at, value);
 	if (node == NULL)
 		return NULL;
-	value->next = parse_attribute(parser);
+	value->next = parse_primary(parser);
 	node->count = 2;
 	return value->next != NULL ? node : NULL;
 }
 
+/* x between a and b: the present token is the one after "between". */
 static RuleNode *
-parse_comparison(RuleParser *parser)
+parse_between(RuleParser *parser, RuleNode *value, RulePosition at)
 {
-	RuleNode *node = parse_sum(parser);
-	RuleToken sign = parser->token;
-	bool negated = node != NULL && rule_parser_at_word(parser, "not");
+	RuleNode *node = node_above(parser, NODE_BETWEEN, at, value);
+
+	if (node == NULL || (value->next = parse_sum(parser)) == NULL)
+		return NULL;
+	if (!rule_parser_at_word(parser, "and"))
+	{
+		rule_parser_expected(parser, "\"and\" and the upper bound");
+		return NULL;
+	}
+	if (!rule_parser_advance(parser))
+		return NULL;
+	value->next->next = parse_sum(parser);
+	node->count = 3;
+	return value->next->next != NULL ? node : NULL;
+}
+
+/* x like 'a%', x prefix 'a': the present token is the one after the word. */
+static RuleNode *
+parse_match(RuleParser *parser, RuleNodeKind kind, RuleNode *value, RulePosition at)
+{
+	RuleNode *node = node_above(parser, kind, at, value);
 
 	if (node == NULL)
 		return NULL;
+	if (parser->token.kind != TOKEN_TEXT)
+	{
+		rule_parser_expected(parser,
+							 kind == NODE_LIKE ? "a pattern in single quotes" : "a text in single quotes");
+		return NULL;
+	}
+	if (parser->token.text.len > RULES_PATTERN_BYTES_MAX)
+	{
+		rule_problem(parser->error, parser->token.at, "a pattern has more than %d bytes",
+					 RULES_PATTERN_BYTES_MAX);
+		return NULL;
+	}
+	if (kind == NODE_LIKE && !rule_pattern_valid(parser->token.text))
+	{
+		rule_problem(parser->error, parser->token.at,
+					 "the pattern ends in \"\\\", expected a character after it");
+		rule_hint(parser->error, "A backslash itself is written twice.");
+		return NULL;
+	}
+	literal_text(&node->literal, parser->token.text);
+	return rule_parser_advance(parser) ? node : NULL;
+}
+
+/* x is [not] null: the present token is "is". */
+static RuleNode *
+parse_is_null(RuleParser *parser, RuleNode *value)
+{
+	RulePosition at = parser->token.at;
+	RuleNode *node = node_above(parser, NODE_IS_NULL, at, value);
+	bool negated;
+
+	if (node == NULL || !rule_parser_advance(parser))
+		return NULL;
+	negated = rule_parser_at_word(parser, "not");
 	if (negated && !rule_parser_advance(parser))
 		return NULL;
-	if (rule_parser_at_word(parser, "in"))
+	if (!rule_parser_at_word(parser, "null"))
 	{
-		if (!rule_parser_advance(parser))
-			return NULL;
-		node = parse_membership(parser, node, sign.at);
-		return negated ? node_above(parser, NODE_NOT, sign.at, node) : node;
-	}
-	if (negated)
-	{
-		rule_parser_expected(parser, "\"in\" after \"not\"");
+		rule_parser_expected(parser, negated ? "\"null\"" : "\"null\" or \"not null\"");
 		return NULL;
 	}
-	if (!at_comparison(parser))
-		return node;
-	node = node_above(parser, NODE_COMPARE, sign.at, node);
-	if (node == NULL || !rule_parser_advance(parser) || (node->first->next = parse_sum(parser)) == NULL)
+	if (!rule_parser_advance(parser))
+		return NULL;
+	return negated ? node_above(parser, NODE_NOT, at, node) : node;
+}
+
+/* The test that begins at the present token, after a possible "not"; *found: there is one. */
+static RuleNode *
+parse_test(RuleParser *parser, RuleNode *value, RulePosition at, bool *found)
+{
+	static const char *const words[] = {"in", "between", "like", "prefix"};
+	size_t which = 0;
+
+	while (which < LENGTH(words) && !rule_parser_at_word(parser, words[which]))
+		which++;
+	*found = which < LENGTH(words);
+	if (!*found || !rule_parser_advance(parser))
+		return NULL;
+	switch (which)
+	{
+		case 0:
+			return parse_membership(parser, value, at);
+		case 1:
+			return parse_between(parser, value, at);
+		case 2:
+			return parse_match(parser, NODE_LIKE, value, at);
+		default:
+			return parse_match(parser, NODE_PREFIX, value, at);
+	}
+}
+
+static RuleNode *
+parse_relation(RuleParser *parser, RuleNode *left)
+{
+	RuleToken sign = parser->token;
+	RuleNode *node = node_above(parser, NODE_COMPARE, sign.at, left);
+
+	if (node == NULL || !rule_parser_advance(parser) || (left->next = parse_sum(parser)) == NULL)
 		return NULL;
 	node->symbol = sign.symbol;
 	node->count = 2;
@@ -638,6 +868,30 @@ parse_comparison(RuleParser *parser)
 		return NULL;
 	}
 	return node;
+}
+
+static RuleNode *
+parse_comparison(RuleParser *parser)
+{
+	RuleNode *node = parse_sum(parser);
+	RulePosition at = parser->token.at;
+	bool negated = node != NULL && rule_parser_at_word(parser, "not");
+	bool found;
+	RuleNode *test;
+
+	if (node == NULL || (negated && !rule_parser_advance(parser)))
+		return NULL;
+	test = parse_test(parser, node, at, &found);
+	if (found)
+		return negated ? node_above(parser, NODE_NOT, at, test) : test;
+	if (negated)
+	{
+		rule_parser_expected(parser, "in, between, like or prefix after \"not\"");
+		return NULL;
+	}
+	if (rule_parser_at_word(parser, "is"))
+		return parse_is_null(parser, node);
+	return at_comparison(parser) ? parse_relation(parser, node) : node;
 }
 
 static RuleNode *

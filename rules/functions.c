@@ -140,6 +140,14 @@ compute_clamp(const double *a)
 }
 
 static double
+compute_distance(const double *a)
+{
+	double d = fabs(a[0] - a[1]) - a[2];
+
+	return d > 0 ? d : isnan(d) ? d : 0;
+}
+
+static double
 compute_round(const double *a)
 {
 	return rule_round(a[0], a[1]);
@@ -170,13 +178,27 @@ compute_round(const double *a)
 /* clang-format off: one function a line, like any table */
 static const RuleFunction functions[] = {
 	{"abs", "abs(x)", FUNCTION_NUMERIC, 1, {NUMBER("x")}, compute_abs},
-	{"age", "age(attribute)", FUNCTION_AGE, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
+	{"age", "age(attribute)", FUNCTION_AGE, 1, {ARGUMENT("a", ARGUMENT_OPERAND)}, NULL},
+	{"changed", "changed(attribute)", FUNCTION_CHANGED, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
 	{"clamp",
 	 "clamp(v, lo, hi)",
 	 FUNCTION_NUMERIC,
 	 3,
 	 {NUMBER("v"), NUMBER("lo"), NUMBER("hi")},
 	 compute_clamp},
+	{"contains",
+	 "contains(attribute, 'value')",
+	 FUNCTION_CONTAINS,
+	 2,
+	 {ARGUMENT("a", ARGUMENT_OPERAND), ARGUMENT("v", ARGUMENT_SCALAR)},
+	 NULL},
+	{"delta", "delta(attribute)", FUNCTION_DELTA, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
+	{"distance",
+	 "distance(x, origin, offset = 0)",
+	 FUNCTION_NUMERIC,
+	 3,
+	 {NUMBER("x"), NUMBER("origin"), OPTIONAL("offset", DOMAIN_NOT_NEGATIVE, 0)},
+	 compute_distance},
 	{"enum",
 	 "enum(x, {'a': 1, 'b': 2}, else = 0)",
 	 FUNCTION_ENUM,
@@ -185,7 +207,7 @@ static const RuleFunction functions[] = {
 	  ARGUMENT("values", ARGUMENT_ENUM),
 	  {"else", ARGUMENT_CONSTANT, DOMAIN_ANY, true, 0}},
 	 NULL},
-	{"exists", "exists(attribute)", FUNCTION_EXISTS, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
+	{"exists", "exists(attribute)", FUNCTION_EXISTS, 1, {ARGUMENT("a", ARGUMENT_OPERAND)}, NULL},
 	{"exp_decay",
 	 "exp_decay(d, scale, decay = 0.5, floor = 0)",
 	 FUNCTION_NUMERIC,
@@ -211,6 +233,13 @@ static const RuleFunction functions[] = {
 	 {NUMBER("d"), NUMBER_IN("h", DOMAIN_POSITIVE), FLOOR},
 	 compute_half_life},
 	{"inverse", "inverse(x, p)", FUNCTION_NUMERIC, 2, {X, P}, compute_inverse},
+	{"interp",
+	 "interp(x, [(bound, value), ...])",
+	 FUNCTION_INTERP,
+	 2,
+	 {NUMBER("x"), ARGUMENT("points", ARGUMENT_STEPS)},
+	 NULL},
+	{"len", "len(attribute)", FUNCTION_LENGTH, 1, {ARGUMENT("a", ARGUMENT_OPERAND)}, NULL},
 	{"linear",
 	 "linear(x, w, b = 0)",
 	 FUNCTION_NUMERIC,
@@ -234,7 +263,20 @@ static const RuleFunction functions[] = {
 	 compute_logistic},
 	{"max", "max(x, y, ...)", FUNCTION_GREATEST, 2, {NUMBER("x"), NUMBER("y")}, NULL},
 	{"min", "min(x, y, ...)", FUNCTION_LEAST, 2, {NUMBER("x"), NUMBER("y")}, NULL},
+	{"old", "old(attribute)", FUNCTION_OLD, 1, {ARGUMENT("a", ARGUMENT_ATTRIBUTE)}, NULL},
+	{"overlap",
+	 "overlap(attribute, ['a', 'b'])",
+	 FUNCTION_OVERLAP,
+	 2,
+	 {ARGUMENT("a", ARGUMENT_OPERAND), ARGUMENT("values", ARGUMENT_SET)},
+	 NULL},
 	{"pow", "pow(x, p)", FUNCTION_NUMERIC, 2, {NUMBER("x"), NUMBER("p")}, compute_pow},
+	{"rate",
+	 "rate(attribute, window)",
+	 FUNCTION_RATE,
+	 2,
+	 {ARGUMENT("a", ARGUMENT_ATTRIBUTE), NUMBER_IN("window", DOMAIN_POSITIVE)},
+	 NULL},
 	{"recip",
 	 "recip(x, m, a, b)",
 	 FUNCTION_NUMERIC,
@@ -259,34 +301,28 @@ static const RuleFunction functions[] = {
 	 NULL},
 };
 
-/* Words of later versions and of other systems, and what to write today. */
+#define WINDOW_HINT                                                                                          \
+	"What happened within a window is kept in an attribute of the item by whoever counts it; read that one."
+
+/* Words of other systems, and what to write here. */
 static const struct
 {
 	const char *name;
-	bool planned;
 	const char *hint;
 } not_ours[] = {
-	{"interp", true, "Use steps(x, [(bound, value), ...], below = 0)."},
-	{"contains", true, "Use 'value' in attribute."},
-	{"overlap", true, "Use 'value' in attribute, joined by or."},
-	{"len", true, "Lists can be searched: 'value' in attribute."},
-	{"changed", true, "Only the item's present attributes can be read."},
-	{"old", true, "Only the item's present attributes can be read."},
-	{"delta", true, "Only the item's present attributes can be read."},
-	{"rate", true, "Only the item's present attributes can be read."},
-	{"count", true, "Only the item's present attributes can be read."},
-	{"sum", true, "Only the item's present attributes can be read."},
-	{"avg", true, "Only the item's present attributes can be read."},
-	{"topk", true, "Only the item's present attributes can be read."},
-	{"distinct", true, "Only the item's present attributes can be read."},
-	{"if", false, "Use flag(condition, v, else = 0)."},
-	{"case", false, "Use flag(condition, v, else = 0), or enum, or steps."},
-	{"coalesce", false, "Use missing at the end of the line, or flag(exists(a), a, else = 0)."},
-	{"now", false, "Use age(attribute): seconds between the attribute's time and the evaluation."},
-	{"random", false, "A score is the same whenever it is computed."},
-	{"exp", false, "Use exp_decay(d, scale), half_life(d, h) or pow(x, p)."},
-	{"log", false, "Use log1p(x), log10p(x) or ln2p(x), which are defined at 0."},
-	{"ln", false, "Use log1p(x), log10p(x) or ln2p(x), which are defined at 0."},
+	{"count", WINDOW_HINT},
+	{"sum", WINDOW_HINT},
+	{"avg", WINDOW_HINT},
+	{"topk", WINDOW_HINT},
+	{"distinct", WINDOW_HINT},
+	{"if", "Use flag(condition, v, else = 0)."},
+	{"case", "Use flag(condition, v, else = 0), or enum, or steps."},
+	{"coalesce", "Use missing at the end of the line, or flag(exists(a), a, else = 0)."},
+	{"now", "Use age(attribute): seconds between the attribute's time and the evaluation."},
+	{"random", "A score is the same whenever it is computed."},
+	{"exp", "Use exp_decay(d, scale), half_life(d, h) or pow(x, p)."},
+	{"log", "Use log1p(x), log10p(x) or ln2p(x), which are defined at 0."},
+	{"ln", "Use log1p(x), log10p(x) or ln2p(x), which are defined at 0."},
 };
 /* clang-format on */
 
@@ -310,10 +346,7 @@ rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 	for (size_t i = 0; i < LENGTH(not_ours); i++)
 		if (slice_equal(name, slice_string(not_ours[i].name)))
 		{
-			rule_problem(error, at,
-						 not_ours[i].planned ? "function %s() is not supported by this version"
-											 : "there is no function %s()",
-						 not_ours[i].name);
+			rule_problem(error, at, "there is no function %s()", not_ours[i].name);
 			return rule_hint(error, "%s", not_ours[i].hint);
 		}
 	rule_nearest_begin(&nearest, name);
@@ -323,10 +356,10 @@ rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 	meant = rule_nearest_found(&nearest) ? rule_function_find(nearest.best) : NULL;
 	if (meant != NULL)
 		return rule_hint(error, "Did you mean %s?", meant->usage);
-	return rule_hint(error,
-					 "Functions are abs age clamp enum exists exp_decay flag gauss half_life inverse linear "
-					 "linear_decay ln2p log10p log1p logistic max min pow recip round saturation "
-					 "sigmoid sqrt square steps.");
+	return rule_hint(
+		error, "Functions are abs age changed clamp contains delta distance enum exists exp_decay flag gauss "
+			   "half_life interp inverse len linear linear_decay ln2p log10p log1p logistic max min old "
+			   "overlap pow rate recip round saturation sigmoid sqrt square steps.");
 }
 
 const char *

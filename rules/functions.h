@@ -20,8 +20,16 @@ typedef enum
 	FUNCTION_EXISTS,
 	FUNCTION_AGE,
 	FUNCTION_STEPS,
+	FUNCTION_INTERP,
 	FUNCTION_ENUM,
 	FUNCTION_FLAG,
+	FUNCTION_CONTAINS,
+	FUNCTION_OVERLAP,
+	FUNCTION_LENGTH,
+	FUNCTION_OLD, /* what an attribute was */
+	FUNCTION_CHANGED,
+	FUNCTION_DELTA,
+	FUNCTION_RATE,
 } RuleFunctionKind;
 
 typedef enum
@@ -29,8 +37,10 @@ typedef enum
 	ARGUMENT_NUMBER,
 	ARGUMENT_CONDITION,
 	ARGUMENT_ATTRIBUTE,
+	ARGUMENT_OPERAND,  /* an attribute, or old(attribute) */
 	ARGUMENT_SCALAR,   /* number, text or bool */
 	ARGUMENT_STEPS,	   /* [(bound, value), ...] */
+	ARGUMENT_SET,	   /* ['a', 'b', ...] */
 	ARGUMENT_ENUM,	   /* {key: value, ...} */
 	ARGUMENT_CONSTANT, /* a number, written out */
 } RuleArgumentKind;

@@ -144,7 +144,7 @@ unknown_column(const Columns *columns, Slice name, RuleError *error)
 			list[n] = '\0';
 		}
 	}
-	rule_problem(error, (RulePosition){0, 0},
+	rule_problem(error, (RulePosition){0, 0, NULL},
 				 "the definition reads \"%.*s\", but %.*s.%.*s has no such column%s", RULE_NAME(name),
 				 RULE_NAME(relation->schema), RULE_NAME(relation->table),
 				 columns->map_column.len > 0 ? "" : " and no map");
@@ -163,7 +163,7 @@ bind_key(const Columns *columns, Slice column_name, Slice key, Target *target, R
 		return unknown_column(columns, column_name, error);
 	if (column.type_oid != JSONB_OID && column.type_oid < FIRST_USER_OID)
 	{
-		rule_problem(error, (RulePosition){0, 0},
+		rule_problem(error, (RulePosition){0, 0, NULL},
 					 "the definition reads \"%.*s.%.*s\", but column \"%.*s\" is %.*s and has no keys",
 					 RULE_NAME(column_name), RULE_NAME(key), RULE_NAME(column_name),
 					 RULE_NAME(column.type_name));

@@ -73,15 +73,15 @@ check_utf8(const RuleLexer *lexer)
 			return rule_problem(lexer->error, position, "byte 0x%02x is not UTF-8 text", *at);
 		position.column++;
 		if (*at == '\n')
-			position = (RulePosition){position.line + 1, 1};
+			position = (RulePosition){position.line + 1, 1, position.use};
 	}
 	return true;
 }
 
 bool
-rule_lexer_begin(RuleLexer *lexer, Slice text, const RuleMemory *memory, RuleError *error)
+rule_lexer_begin(RuleLexer *lexer, Slice text, const RuleUse *use, const RuleMemory *memory, RuleError *error)
 {
-	*lexer = (RuleLexer){text.data, text.data + text.len, {1, 1}, 0, memory, error};
+	*lexer = (RuleLexer){text.data, text.data + text.len, {1, 1, use}, 0, memory, error};
 	return check_utf8(lexer);
 }
 

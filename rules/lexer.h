@@ -66,8 +66,9 @@ typedef struct RuleLexer
 	RuleError *error;
 } RuleLexer;
 
-/* text is borrowed by the tokens.  False: it is not UTF-8. */
-extern bool rule_lexer_begin(RuleLexer *lexer, Slice text, const RuleMemory *memory, RuleError *error);
+/* text is borrowed by the tokens; use: what brought it, or NULL.  False: it is not UTF-8. */
+extern bool rule_lexer_begin(RuleLexer *lexer, Slice text, const RuleUse *use, const RuleMemory *memory,
+							 RuleError *error);
 extern bool rule_lexer_next(RuleLexer *lexer, RuleToken *token);
 
 #endif /* WALRANK_RULES_LEXER_H */

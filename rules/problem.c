@@ -35,17 +35,41 @@ format_whole(char *buffer, size_t size, const char *format, va_list args)
 		buffer[whole_characters((const uint8_t *) buffer, size - 1)] = '\0';
 }
 
+/* ' (in "name" of library "shop", line 3, column 7)', or nothing.  Returns its length. */
+static int
+place_of(RulePosition at, char *place, size_t size)
+{
+	const RuleUse *use = at.use;
+
+	place[0] = '\0';
+	if (use == NULL)
+		return 0;
+	if (use->library.len == 0)
+		return snprintf(place, size, " (in \"%.*s\", line %d, column %d)", RULE_NAME(use->name), at.line,
+						at.column);
+	if (use->name.len == 0)
+		return snprintf(place, size, " (in library \"%.*s\", line %d, column %d)", RULE_NAME(use->library),
+						at.line, at.column);
+	return snprintf(place, size, " (in \"%.*s\" of library \"%.*s\", line %d, column %d)",
+					RULE_NAME(use->name), RULE_NAME(use->library), at.line, at.column);
+}
+
 bool
 rule_problem(RuleError *error, RulePosition at, const char *format, ...)
 {
 	va_list args;
+	char place[2 * CLIP_BYTES_MAX + 80];
+	int place_bytes = place_of(at, place, sizeof(place));
 
+	while (at.use != NULL)
+		at = at.use->at;
 	error->line = at.line;
 	error->column = at.column;
 	error->hint[0] = '\0';
 	va_start(args, format);
-	format_whole(error->message, sizeof(error->message), format, args);
+	format_whole(error->message, sizeof(error->message) - (size_t) place_bytes, format, args);
 	va_end(args);
+	memcpy(error->message + strlen(error->message), place, (size_t) place_bytes + 1);
 	return false;
 }
 

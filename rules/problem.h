@@ -9,13 +9,28 @@
 
 #include "rules.h"
 
+typedef struct RuleUse RuleUse;
+
 typedef struct RulePosition
 {
-	int line;	/* from 1 */
-	int column; /* from 1, in characters */
+	int line;			/* from 1 */
+	int column;			/* from 1, in characters */
+	const RuleUse *use; /* who brought the text this is a place of; NULL: it is the definition */
 } RulePosition;
 
-/* Set message and position, clear the hint.  Returns false, so that a caller can return it. */
+/* A library that is used, or a name that stands for an expression written elsewhere. */
+struct RuleUse
+{
+	RulePosition at; /* where it is used */
+	Slice name;		 /* of a let or macro; empty: the library as such */
+	Slice library;	 /* where the name is from; empty: from the definition itself */
+};
+
+/*
+ * Set message and position, clear the hint.  Where the place is inside what is used, line and column
+ * are those of the outermost use, in the text its author sees, and the message ends in the place
+ * itself.  Returns false, so that a caller can return it.
+ */
 extern bool rule_problem(RuleError *error, RulePosition at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

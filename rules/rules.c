@@ -5,27 +5,62 @@
 
 #include <math.h>
 
-RuleProgram *
-rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError *error)
+/* Names and texts of what is made point into the copy.  NULL: it is too long. */
+static const char *
+copy_text(const char *text, size_t len, const char *what, const RuleMemory *memory, RuleError *error)
 {
-	RuleDefinition definition;
-	RuleChecked checked = {.nattributes = 0};
 	char *copy;
 
 	memset(error, 0, sizeof(*error));
 	if (len > RULES_TEXT_BYTES_MAX)
 	{
-		rule_problem(error, (RulePosition){1, 1}, "the definition is longer than %d bytes",
+		rule_problem(error, (RulePosition){1, 1, NULL}, "the %s is longer than %d bytes", what,
 					 RULES_TEXT_BYTES_MAX);
 		return NULL;
 	}
-	copy = memory->alloc(memory->context, len + 1); /* names and texts of the program point into it */
+	copy = memory->alloc(memory->context, len + 1);
 	if (len > 0)
 		memcpy(copy, text, len);
-	if (!rule_parse(&definition, slice_make(copy, len), memory, error) ||
-		!rule_check(&definition, &checked, error))
+	return copy;
+}
+
+RuleProgram *
+rules_compile_with(const char *text, size_t len, const RuleLibrary *library, const RuleMemory *memory,
+				   RuleError *error)
+{
+	RuleDefinition definition;
+	RuleChecked checked = {.nattributes = 0};
+	const char *copy = copy_text(text, len, "definition", memory, error);
+
+	if (copy == NULL || !rule_parse(&definition, slice_make(copy, len), library, memory, error) ||
+		!rule_check(&definition, &checked, memory, error))
 		return NULL;
 	return rule_compile(&definition, &checked, memory, error);
+}
+
+RuleProgram *
+rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError *error)
+{
+	return rules_compile_with(text, len, NULL, memory, error);
+}
+
+bool
+rules_check_library(const char *text, size_t len, const RuleMemory *memory, RuleError *error)
+{
+	RuleDefinition definition;
+	const char *copy = copy_text(text, len, "library", memory, error);
+
+	return copy != NULL && rule_parse_library(&definition, slice_make(copy, len), memory, error) &&
+		   rule_check_names(&definition, memory, error);
+}
+
+bool
+rules_uses(const RuleProgram *program, int i, Slice *library)
+{
+	if (i < 0 || i >= program->nlibraries)
+		return false;
+	*library = program->libraries[i];
+	return true;
 }
 
 int
@@ -39,6 +74,36 @@ bool
 rules_use_clock(const RuleProgram *program)
 {
 	return program->use_clock;
+}
+
+bool
+rules_use_previous(const RuleProgram *program)
+{
+	return program->use_previous;
+}
+
+bool
+rules_reads_previous(const RuleProgram *program, int attribute)
+{
+	return attribute >= 0 && attribute < program->nattributes && program->reads_previous[attribute];
+}
+
+double
+rules_min_change(const RuleProgram *program)
+{
+	return program->min_change;
+}
+
+int64_t
+rules_refresh_us(const RuleProgram *program)
+{
+	return program->refresh_us;
+}
+
+Slice
+rules_scene(const RuleProgram *program)
+{
+	return program->scene;
 }
 
 static double

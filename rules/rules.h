@@ -23,7 +23,17 @@
 #define RULES_ATTRIBUTES_MAX 128
 #define RULES_DEPTH_MAX 32	   /* nesting of an expression */
 #define RULES_TABLE_MAX 256	   /* entries of steps, enum, in */
-#define RULES_PROGRAM_MAX 8192 /* instructions */
+#define RULES_PROGRAM_MAX 8192 /* instructions; what is expanded counts where it is used */
+#define RULES_NAMES_MAX 256	   /* const, let and macro in sight, those of libraries included */
+#define RULES_PARAMETERS_MAX 8 /* of a macro */
+#define RULES_LIBRARIES_MAX 16
+#define RULES_LIBRARY_NAME_MAX 63
+#define RULES_PATTERN_BYTES_MAX 256			  /* of like; with the next one it bounds what a match costs */
+#define RULES_LIKE_TEXT_BYTES_MAX (64 * 1024) /* a longer text is an error of like */
+#define RULES_SCENE_BYTES_MAX 63
+#define RULES_TIER_MAX 4000 /* tiers are -4000 .. 4000 */
+#define RULES_REFRESH_DEFAULT_US INT64_C(60000000)
+#define RULES_REFRESH_SECONDS_MAX 31536000 /* a year */
 #define RULES_ROUND_DEFAULT 1e-9
 
 typedef struct RuleMemory
@@ -35,7 +45,7 @@ typedef struct RuleMemory
 typedef struct RuleError
 {
 	int line;		   /* from 1 */
-	int column;		   /* from 1, in characters */
+	int column;		   /* from 1, in characters; of the definition, also where a library is to blame */
 	char message[256]; /* what is wrong, and what was expected */
 	char hint[256];	   /* how to fix it; may be empty */
 } RuleError;
@@ -72,7 +82,7 @@ typedef struct RuleProgram RuleProgram;
 typedef enum
 {
 	RULE_SCORE = 0,	 /* result->score is finite and rounded */
-	RULE_OUTSIDE,	 /* `where` does not hold: the item is not in the ranking */
+	RULE_OUTSIDE,	 /* `where` does not hold, or `missing reject item`: the item is not in the ranking */
 	RULE_QUARANTINE, /* an error whose on_error says quarantine: no score */
 } RuleOutcome;
 
@@ -80,13 +90,35 @@ typedef struct RuleResult
 {
 	RuleOutcome outcome;
 	double score;
-	const char *statement; /* RULE_QUARANTINE: name of the term, or "where", "boost", "factor"; "score" when
-							* all statements were well and their sum is not finite */
+	int tier;			   /* RULE_SCORE: the greatest of those that hold; 0 if there is none */
+	const char *statement; /* RULE_QUARANTINE: name of the term, or "where", "boost", "factor", "tier";
+							* "score" when all statements were well and what they come to is not finite */
 	const char *reason;	   /* RULE_QUARANTINE: constant text, e.g. "division by zero" */
 } RuleResult;
 
 /* NULL, and *error filled, when the text is not a valid definition. */
 extern RuleProgram *rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError *error);
+
+/* Where `use NAME` finds the text of a library.  False: there is none of that name. */
+typedef struct RuleLibrary
+{
+	bool (*find)(void *context, Slice name, Slice *text); /* the text is copied */
+	void *context;
+} RuleLibrary;
+
+/* The same with libraries; NULL: without.  An error inside a library says its name, line and column
+ * in the message; line and column of the error are those of the definition that uses it. */
+extern RuleProgram *rules_compile_with(const char *text, size_t len, const RuleLibrary *library,
+									   const RuleMemory *memory, RuleError *error);
+
+/* The libraries the program was made with, i = 0, 1, ..; false behind the last. */
+extern bool rules_uses(const RuleProgram *program, int i, Slice *library);
+
+/* Whether a text is a library: const, let and macro alone, each right by itself.  False and *error. */
+extern bool rules_check_library(const char *text, size_t len, const RuleMemory *memory, RuleError *error);
+
+/* False: no name a library can have, which is the one of a ranking: [a-z0-9_-]{1,63}. */
+extern bool rules_library_name(Slice name);
 
 /*
  * The attributes the program reads, in order of first appearance, each once.  A name is as written:
@@ -102,6 +134,22 @@ extern int rules_attributes(const RuleProgram *program, const RuleAttribute **at
 
 /* True when a score may change with time alone (age is used). */
 extern bool rules_use_clock(const RuleProgram *program);
+
+/* True when the program asks what attribute i was, or whether it has changed: old, delta, rate,
+ * changed, missing last known.  Its `previous` and `changes` matter then, and of no other. */
+extern bool rules_reads_previous(const RuleProgram *program, int attribute);
+
+/* True when it does so of any. */
+extern bool rules_use_previous(const RuleProgram *program);
+
+/* A change of the score that is smaller is not worth emitting; 0: each is. */
+extern double rules_min_change(const RuleProgram *program);
+
+/* A score that moves with the clock alone is not emitted again within this time. */
+extern int64_t rules_refresh_us(const RuleProgram *program);
+
+/* The label of the ranking, empty if it has none. */
+extern Slice rules_scene(const RuleProgram *program);
 
 /* What is known of an attribute's last change. */
 typedef enum
