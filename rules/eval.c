@@ -105,16 +105,13 @@ operand(const Machine *machine, int index)
 }
 
 static bool
-load_value(Machine *machine, Cell *cell, const RuleValue *value)
+load_other(Machine *machine, Cell *cell, const RuleValue *value)
 {
 	cell->kind = value->kind;
 	switch (value->kind)
 	{
 		case RULE_NUMBER:
-			cell->number = value->number;
-			if (!isfinite(value->number))
-				return fail(machine, "a number is not finite, or too large for double precision");
-			return true;
+			return fail(machine, "a number is not finite, or too large for double precision");
 		case RULE_BOOL:
 			cell->boolean = value->boolean;
 			return true;
@@ -129,6 +126,16 @@ load_value(Machine *machine, Cell *cell, const RuleValue *value)
 		default:
 			return true;
 	}
+}
+
+static inline bool
+load_value(Machine *machine, Cell *cell, const RuleValue *value)
+{
+	if (__builtin_expect(value->kind != RULE_NUMBER || !isfinite(value->number), false))
+		return load_other(machine, cell, value);
+	cell->kind = RULE_NUMBER;
+	cell->number = value->number;
+	return true;
 }
 
 /* ---- numbers ------------------------------------------------------------------------------- */
@@ -159,7 +166,7 @@ check_numbers(Machine *machine, const Cell *cells, int n)
 	return operands;
 }
 
-static bool
+static inline __attribute__((always_inline)) bool /* into the machine's loop: a fifth of it is this */
 arithmetic(Machine *machine, Cell *cells, RuleOp op)
 {
 	double a = cells[0].number;
@@ -237,7 +244,7 @@ call(Machine *machine, Cell *cells, const RuleFunction *function)
 			return true;
 		}
 		arguments[i] = cells[i].number;
-		if (domain != DOMAIN_ANY && rule_domain_violation(domain, arguments[i]) != NULL)
+		if (!rule_domain_has(domain, arguments[i]))
 			return fail(machine, domain_reason(domain));
 	}
 	return set_number(machine, cells, function->compute(arguments));
@@ -400,12 +407,14 @@ compare(Machine *machine, Cell *cells, RuleSymbol symbol)
 	int order = 0;
 	RuleKind kind = cells[0].kind;
 
-	if (kind == RULE_MISSING || cells[1].kind == RULE_MISSING)
+	if (kind == RULE_NUMBER && cells[1].kind == RULE_NUMBER)
+		order = cells[0].number < cells[1].number ? -1 : cells[0].number > cells[1].number;
+	else if (kind == RULE_MISSING || cells[1].kind == RULE_MISSING)
 	{
 		set_missing(cells);
 		return true;
 	}
-	if (!order_cells(machine, &cells[0], &cells[1], &order))
+	else if (!order_cells(machine, &cells[0], &cells[1], &order))
 		return false;
 	switch (symbol)
 	{
@@ -813,11 +822,12 @@ static bool
 run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result)
 {
 	Cell *top = machine->stack; /* the next free one */
-	int at = from;
+	const RuleInstruction *next = &program->instructions[from];
+	const RuleInstruction *end = &program->instructions[to];
 
-	while (at < to)
+	while (next < end)
 	{
-		const RuleInstruction *i = &program->instructions[at++];
+		const RuleInstruction *i = next++;
 		bool ok = true;
 
 		switch ((RuleOp) i->op)
@@ -832,12 +842,22 @@ run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result
 				ok = load_value(machine, top++, operand(machine, i->index));
 				break;
 			case OP_ADD:
+				ok = arithmetic(machine, --top - 1, OP_ADD);
+				break;
 			case OP_SUBTRACT:
+				ok = arithmetic(machine, --top - 1, OP_SUBTRACT);
+				break;
 			case OP_MULTIPLY:
+				ok = arithmetic(machine, --top - 1, OP_MULTIPLY);
+				break;
 			case OP_DIVIDE:
+				ok = arithmetic(machine, --top - 1, OP_DIVIDE);
+				break;
 			case OP_LEAST:
+				ok = arithmetic(machine, --top - 1, OP_LEAST);
+				break;
 			case OP_GREATEST:
-				ok = arithmetic(machine, --top - 1, (RuleOp) i->op);
+				ok = arithmetic(machine, --top - 1, OP_GREATEST);
 				break;
 			case OP_NEGATE:
 				ok = negate(machine, top - 1);
@@ -876,15 +896,15 @@ run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result
 			case OP_UNLESS_TRUE:
 				ok = check_condition(machine, top - 1);
 				if (is(top - 1, i->op == OP_UNLESS_TRUE))
-					at = i->index;
+					next = &program->instructions[i->index];
 				break;
 			case OP_BRANCH:
 				ok = check_condition(machine, --top);
 				if (!is(top, true))
-					at = i->index;
+					next = &program->instructions[i->index];
 				break;
 			case OP_JUMP:
-				at = i->index;
+				next = &program->instructions[i->index];
 				break;
 			case OP_CALL:
 				top -= i->index - 1;
@@ -1074,7 +1094,7 @@ combine_term(RuleCombine combine, Totals *totals, double weight, double value)
 	totals->any = true;
 }
 
-static void
+static inline void
 add_block(RuleCombine combine, Totals *totals, const RuleBlock *block, double value)
 {
 	switch (block->kind)

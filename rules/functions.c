@@ -365,18 +365,13 @@ rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 const char *
 rule_domain_violation(RuleDomain domain, double number)
 {
-	switch (domain)
-	{
-		case DOMAIN_ANY:
-			return NULL;
-		case DOMAIN_NOT_NEGATIVE:
-			return number >= 0 ? NULL : "must not be negative";
-		case DOMAIN_POSITIVE:
-			return number > 0 ? NULL : "must be greater than 0";
-		case DOMAIN_FRACTION:
-			return number > 0 && number < 1 ? NULL : "must be between 0 and 1, both excluded";
-		case DOMAIN_FRACTION_WIDE:
-			return number >= 0 && number <= 1 ? NULL : "must be between 0 and 1";
-	}
-	return NULL;
+	static const char *const must[] = {
+		[DOMAIN_ANY] = "must be a number",
+		[DOMAIN_NOT_NEGATIVE] = "must not be negative",
+		[DOMAIN_POSITIVE] = "must be greater than 0",
+		[DOMAIN_FRACTION] = "must be between 0 and 1, both excluded",
+		[DOMAIN_FRACTION_WIDE] = "must be between 0 and 1",
+	};
+
+	return rule_domain_has(domain, number) ? NULL : must[domain];
 }

@@ -82,6 +82,26 @@ extern bool rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 /* NULL when the number is inside the domain, else what it must be: "must be greater than 0". */
 extern const char *rule_domain_violation(RuleDomain domain, double number);
 
+/* The same as yes or no. */
+static inline bool
+rule_domain_has(RuleDomain domain, double number)
+{
+	switch (domain)
+	{
+		case DOMAIN_ANY:
+			return true;
+		case DOMAIN_NOT_NEGATIVE:
+			return number >= 0;
+		case DOMAIN_POSITIVE:
+			return number > 0;
+		case DOMAIN_FRACTION:
+			return number > 0 && number < 1;
+		case DOMAIN_FRACTION_WIDE:
+			return number >= 0 && number <= 1;
+	}
+	return true;
+}
+
 /* round of scoring.md: to a multiple of q > 0, half to even; unchanged where a double has no finer
  * neighbours anyway. */
 extern double rule_round(double v, double q);
