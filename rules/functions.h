@@ -76,6 +76,9 @@ typedef struct RuleFunction
 /* NULL: no such function. */
 extern const RuleFunction *rule_function_find(Slice name);
 
+/* All of them, from 0; NULL after the last. */
+extern const RuleFunction *rule_function_at(int i);
+
 /* Error for a name that is no function: planned, written otherwise, or unknown.  Returns false. */
 extern bool rule_function_unknown(RuleError *error, RulePosition at, Slice name);
 
