@@ -166,6 +166,7 @@ typedef struct RuleInput
 	const RuleValue *previous; /* what each was before it last changed; NULL: nothing is remembered */
 	const RuleChange *changes; /* NULL: alike */
 	int64_t now_us;
+	bool allowed; /* somebody let the item in: `where` is not asked */
 } RuleInput;
 
 /* Never allocates. */

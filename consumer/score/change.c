@@ -369,6 +369,7 @@ truncate_items(Scorer *scorer, Relation *relation, Error *err)
 		emit_remove(scorer, relation->rankings[i], slice_make(NULL, 0));
 	}
 	return rescore_drop(scorer, relation, err) && forget_displaced(scorer, relation, err) &&
+		   timer_forget(scorer, relation, err) &&
 		   store_items_clear(scorer->store, relation->number, &count, err);
 }
 

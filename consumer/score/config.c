@@ -13,56 +13,12 @@
  *
  * A definition that does not compile or bind here is quarantined, and the old one stays.
  */
+#include "score/row.h"
 #include "score/step.h"
 
 #include <stdlib.h>
 
 #define PART_CHANGES_KEY "part_changes"
-
-/* ---- reading a row ------------------------------------------------------------------------- */
-
-typedef struct Row
-{
-	const Version *version;
-	Slice key;
-	Slice image;
-} Row;
-
-/* A column's value, be it part of the key or not. False: no such column, or not known. */
-static bool
-row_value(const Row *row, const char *name, WireValue *value)
-{
-	int column = version_column(row->version, slice_string(name));
-	WireCursor keys = wire_cursor(row->key);
-	Slice body;
-
-	if (column < 0)
-		return false;
-	if (!row->version->columns[column].key)
-		return image_value(row->image, (uint32_t) column, value);
-	for (int i = 0; i <= column; i++)
-		if (row->version->columns[i].key && !wire_value_next(&keys, &body))
-			return false;
-	return wire_value(body, value);
-}
-
-/* SQL NULL reads as empty. */
-static bool
-row_text(const Row *row, const char *name, Slice *text)
-{
-	WireValue value;
-
-	if (!row_value(row, name, &value) || (value.kind != VALUE_TEXT && value.kind != VALUE_NULL))
-		return false;
-	*text = value.kind == VALUE_TEXT ? value.bytes : slice_make("", 0);
-	return true;
-}
-
-static void
-quarantine_row(Scorer *scorer, Relation *relation, const Row *row, const char *attribute, const char *reason)
-{
-	emit_quarantine(scorer, relation, row->key, slice_string(attribute), slice_string(reason), row->image);
-}
 
 /* ---- rankings: live or not ----------------------------------------------------------------- */
 
@@ -171,7 +127,7 @@ unlink_relation(Scorer *scorer, Relation *relation, Error *err)
 	relation->items = 0;
 	relation_set_map(relation, "");
 	return rescore_drop(scorer, relation, err) && fill_forget(scorer, relation, err) &&
-		   store_items_clear(scorer->store, relation->number, &count, err);
+		   timer_forget(scorer, relation, err) && store_items_clear(scorer->store, relation->number, &count, err);
 }
 
 static bool
@@ -184,7 +140,8 @@ link_watch(Scorer *scorer, Watch *watch, Relation *relation, Error *err)
 	relation->fill = FILL_PENDING;
 	relation->lost = lost_any(scorer); /* its publication is one of those in doubt */
 	relation_set_map(relation, watch->map);
-	return watch_save(&scorer->watches, watch, err) && settle_relation(scorer, relation, false, err);
+	return watch_save(&scorer->watches, watch, err) && settle_relation(scorer, relation, false, err) &&
+		   steer_relink(scorer, err);
 }
 
 static bool
@@ -198,7 +155,7 @@ row_watched(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 
 	if (!row_text(row, "relation", &text) || !row_text(row, "map", &map))
 	{
-		quarantine_row(scorer, relation, row, "relation", "not a row of walrank.watched");
+		row_quarantine(scorer, relation, row, "relation", "not a row of walrank.watched");
 		return true;
 	}
 	watch = watches_by_text(&scorer->watches, text);
@@ -208,7 +165,7 @@ row_watched(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 	watch = watches_set(&scorer->watches, text, map);
 	if (watch == NULL)
 	{
-		quarantine_row(scorer, relation, row, "relation", "not the name of a table");
+		row_quarantine(scorer, relation, row, "relation", "not the name of a table");
 		return true;
 	}
 	if (!watch_save(&scorer->watches, watch, err))
@@ -216,7 +173,7 @@ row_watched(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 	if (watch->relation != NULL)
 	{
 		relation_set_map(watch->relation, watch->map);
-		return settle_relation(scorer, watch->relation, true, err);
+		return settle_relation(scorer, watch->relation, true, err) && steer_relink(scorer, err);
 	}
 	table = relations_by_name(&scorer->relations, slice_string(watch->schema), slice_string(watch->table));
 	/* our own tables are never items */
@@ -234,7 +191,7 @@ row_watched_gone(Scorer *scorer, const Row *row, Error *err)
 		return true;
 	if (watch->relation != NULL && !unlink_relation(scorer, watch->relation, err))
 		return false;
-	return watches_remove(&scorer->watches, watch, err);
+	return watches_remove(&scorer->watches, watch, err) && steer_relink(scorer, err);
 }
 
 /* ---- a relation's versions ----------------------------------------------------------------- */
@@ -297,7 +254,7 @@ config_link(Scorer *scorer, Relation *relation, const Version *before, Error *er
 		relation->fill = FILL_PENDING;
 		relation->dirty = true;
 	}
-	return settle_relation(scorer, relation, false, err);
+	return settle_relation(scorer, relation, false, err) && steer_relink(scorer, err);
 }
 
 /* ---- ranking rows ------------------------------------------------------------------------- */
@@ -357,7 +314,7 @@ row_ranking(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 
 	if (!ranking_fields(row, &fields))
 	{
-		quarantine_row(scorer, relation, row, "", "not a row of walrank.ranking");
+		row_quarantine(scorer, relation, row, "", "not a row of walrank.ranking");
 		return true;
 	}
 	ranking = rankings_by_name(&scorer->rankings, fields.name);
@@ -370,7 +327,7 @@ row_ranking(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 	if ((edited || moved) &&
 		(!ranking_compile(fields.definition, &program, &error) || !binds(scorer, &program, &fields, &error)))
 	{
-		quarantine_row(scorer, relation, row, "definition", error.message);
+		row_quarantine(scorer, relation, row, "definition", error.message);
 		if (program.memory != NULL)
 			arena_destroy(program.memory);
 		ranking->enabled = ranking->enabled && fields.enabled;
@@ -411,8 +368,18 @@ config_row(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
 	Row row = {relation->current, key, buffer_slice(&scorer->image.bytes)};
 
-	return relation->role == ROLE_WATCHED ? row_watched(scorer, relation, &row, err)
-										  : row_ranking(scorer, relation, &row, err);
+	switch (relation->role)
+	{
+		case ROLE_WATCHED:
+			return row_watched(scorer, relation, &row, err);
+		case ROLE_RANKINGS:
+			return row_ranking(scorer, relation, &row, err);
+		case ROLE_INTERVENTIONS:
+			return steer_row(scorer, relation, &row, err);
+		case ROLE_ITEMS:
+			break;
+	}
+	return true;
 }
 
 bool
@@ -420,8 +387,18 @@ config_row_gone(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
 	Row row = {relation->current, key, slice_make(NULL, 0)};
 
-	return relation->role == ROLE_WATCHED ? row_watched_gone(scorer, &row, err)
-										  : row_ranking_gone(scorer, &row);
+	switch (relation->role)
+	{
+		case ROLE_WATCHED:
+			return row_watched_gone(scorer, &row, err);
+		case ROLE_RANKINGS:
+			return row_ranking_gone(scorer, &row);
+		case ROLE_INTERVENTIONS:
+			return steer_row_gone(scorer, &row, err);
+		case ROLE_ITEMS:
+			break;
+	}
+	return true;
 }
 
 /* ---- CONFIG units ------------------------------------------------------------------------- */

@@ -163,13 +163,15 @@ emit_fill(Scorer *scorer, RecordKind kind, const char *sink, uint64_t from)
 }
 
 void
-emit_score(Scorer *scorer, Ranking *ranking, Slice key, double score)
+emit_score(Scorer *scorer, Ranking *ranking, Slice key, const Emitted *score)
 {
 	RecordEntry entry = {.kind = RECORD_SCORE, .change = scorer->change, .out = ranking->number, .key = key};
 
 	announce_ranking(scorer, ranking);
 	entry.relation = ranking->relation->number;
-	entry.score.score = score;
+	entry.score.score = score->score;
+	entry.score.tier = score->tier;
+	entry.score.pin = score->pin;
 	entry.score.version = ranking->version;
 	record_entry(&scorer->record, &entry);
 	count_output(scorer);

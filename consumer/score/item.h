@@ -20,7 +20,13 @@ typedef struct Emitted
 	uint32_t revision; /* of the ranking, when the item was evaluated */
 	EmittedStatus status;
 	double score;
+	int32_t tier;
+	int32_t pin;		 /* 0: none */
+	int64_t clock_us;	 /* since 1970: the score may move by its age alone; EMITTED_NEVER */
+	int64_t boundary_us; /* an intervention begins or ends for the item; EMITTED_NEVER */
 } Emitted;
+
+#define EMITTED_NEVER INT64_MAX
 
 typedef struct EmittedList
 {

@@ -59,7 +59,11 @@ ranking_set_program(Ranking *ranking, RankingProgram program)
 		arena_destroy(ranking->program_memory);
 	ranking->program_memory = program.memory;
 	ranking->program = program.program;
-	ranking->clock = program.program != NULL && rules_use_clock(program.program);
+	if (program.program == NULL)
+		return;
+	ranking->clock = rules_use_clock(program.program);
+	ranking->min_change = rules_min_change(program.program);
+	ranking->refresh_us = rules_drifts(program.program) ? rules_refresh_us(program.program) : 0;
 }
 
 /* ---- the list of live rankings of a relation ----------------------------------------------- */

@@ -208,6 +208,8 @@ role_of(const Version *version)
 		return ROLE_WATCHED;
 	if (slice_equal(version->head.table, slice_string("ranking")))
 		return ROLE_RANKINGS;
+	if (slice_equal(version->head.table, slice_string("intervention")))
+		return ROLE_INTERVENTIONS;
 	return ROLE_ITEMS;
 }
 
@@ -443,6 +445,8 @@ relations_free(Relations *relations)
 		free(relations->list[i]->map);
 		free(relations->list[i]->announced_map);
 		free(relations->list[i]->rankings);
+		free(relations->list[i]->conditions.list);
+		free(relations->list[i]->pins.list);
 		buffer_free(&relations->list[i]->resume);
 		free(relations->list[i]);
 	}

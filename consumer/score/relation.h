@@ -14,6 +14,15 @@
 
 typedef struct Relation Relation;
 struct Ranking;
+struct Intervention;
+
+/* In order of precedence. */
+typedef struct InterventionList
+{
+	struct Intervention **list;
+	int count;
+	int capacity;
+} InterventionList;
 
 typedef struct Version
 {
@@ -34,6 +43,7 @@ typedef enum
 	ROLE_ITEMS,	   /* a user's table: stored only while watched */
 	ROLE_WATCHED,  /* walrank.watched */
 	ROLE_RANKINGS, /* walrank.ranking */
+	ROLE_INTERVENTIONS, /* walrank.intervention */
 } RelationRole;
 
 /* Of its backfill; the numbers of ScorerTable.state. */
@@ -83,6 +93,10 @@ struct Relation
 	/* live rankings, by number */
 	struct Ranking **rankings;
 	int nrankings;
+	/* interventions about its items (intervention.c) */
+	int nsteered; /* all of them, those by key too */
+	InterventionList conditions;
+	InterventionList pins;
 };
 
 typedef struct Relations

@@ -32,8 +32,10 @@ scorer_create(Store *store, uint32_t part_changes, Scorer **out, Error *err)
 	if (relations_load(&scorer->relations, store, err) &&
 		watches_load(&scorer->watches, store, &scorer->relations, err) &&
 		rankings_load(&scorer->rankings, store, &scorer->relations, err) && rescore_load(scorer, err) &&
-		config_load(scorer, err) && lost_load(scorer, err) && repeat_load(scorer, err))
+		config_load(scorer, err) && lost_load(scorer, err) && repeat_load(scorer, err) &&
+		interventions_load(&scorer->interventions, store, err))
 	{
+		steer_load(scorer);
 		*out = scorer;
 		return true;
 	}
@@ -46,6 +48,8 @@ scorer_destroy(Scorer *scorer)
 {
 	if (scorer == NULL)
 		return;
+	interventions_free(&scorer->interventions);
+	steer_free(&scorer->steering);
 	rankings_free(&scorer->rankings);
 	watches_free(&scorer->watches);
 	relations_free(&scorer->relations);
@@ -383,6 +387,8 @@ finish_unit(Scorer *scorer, Error *err)
 			/* what ends here is told as of the unit's only change */
 			scorer->change = 1;
 			return config_settings(scorer, buffer_slice(&scorer->detail), err);
+		case UNIT_TIMER:
+			return timer_chunk(scorer, err);
 		case UNIT_TXN:
 			return change_settle_keys(scorer, err);
 		case UNIT_GAP:
@@ -509,10 +515,10 @@ scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
 	{
 		RelationRole role;
 		const char *table;
-	} config[] = {{ROLE_WATCHED, "watched"}, {ROLE_RANKINGS, "ranking"}};
+	} config[] = {{ROLE_WATCHED, "watched"}, {ROLE_RANKINGS, "ranking"}, {ROLE_INTERVENTIONS, "intervention"}};
 	int count = 0;
 
-	for (int i = 0; i < 2 && count < max; i++, count++)
+	for (int i = 0; i < 3 && count < max; i++, count++)
 	{
 		table_name(&tables[count], "walrank", config[i].table);
 		table_state(&tables[count], relations_by_role(&scorer->relations, config[i].role));
@@ -527,6 +533,16 @@ scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
 	return count;
 }
 
+/* What cannot be read fails once more when a unit needs it. */
+static int64_t
+timer_due(Scorer *scorer, TimerKind kind)
+{
+	int64_t time_us;
+	Error ignored;
+
+	return timer_next(scorer, kind, &time_us, &ignored) ? time_us : EMITTED_NEVER;
+}
+
 void
 scorer_wants(Scorer *scorer, ScorerWants *wants)
 {
@@ -537,6 +553,9 @@ scorer_wants(Scorer *scorer, ScorerWants *wants)
 	if (wants->rescore_job == 0)
 		lost_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
 	wants->gap = scorer->lost;
+	wants->timers_at_once = timer_due(scorer, TIMER_AT_ONCE) != EMITTED_NEVER;
+	wants->timer_boundary_us = timer_due(scorer, TIMER_BOUNDARY);
+	wants->timer_clock_us = timer_due(scorer, TIMER_CLOCK);
 	wants->backfill =
 		watched == NULL || watched->fill == FILL_PENDING || ranking == NULL || ranking->fill == FILL_PENDING;
 	for (int i = 0; i < scorer->watches.count; i++)

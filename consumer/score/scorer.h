@@ -15,7 +15,7 @@
 #include "score/record.h"
 #include "score/store.h"
 
-#define SCORER_ENGINE 1 /* bump when the same unit would give other bytes */
+#define SCORER_ENGINE 2 /* bump when the same unit would give other bytes */
 
 /* Changes of one piece of a large transaction, at most. */
 #define SCORER_PART_CHANGES_MAX 1000000
@@ -49,6 +49,10 @@ typedef struct ScorerWants
 	uint32_t rescore_chunk; /* from 0 */
 	/* tables whose backfill has to start: watched rows that arrived, not yet begun */
 	bool backfill;
+	/* timers: us since 1970, INT64_MAX none */
+	bool timers_at_once;	   /* some are due whatever the time */
+	int64_t timer_boundary_us; /* a TIMER unit each */
+	int64_t timer_clock_us;	   /* those that are due may go in one */
 	struct ScorerGap
 	{
 		uint64_t seq; /* id of the GAP unit: the last unit that named a lost publication; 0 = none wanted */
@@ -95,7 +99,7 @@ extern void scorer_fill_free(ScorerFill *fill);
 
 typedef struct ScorerCounters
 {
-	uint64_t units, changes, rescored, scores, removals, quarantined, incomplete, items;
+	uint64_t units, changes, rescored, fired, scores, removals, quarantined, incomplete, items;
 } ScorerCounters;
 extern void scorer_counters(Scorer *scorer, ScorerCounters *counters);
 

@@ -9,6 +9,8 @@
  */
 #include "score/step.h"
 
+#include <math.h>
+
 /* ---- what is stored ----------------------------------------------------------------------- */
 
 bool
@@ -55,6 +57,8 @@ bool
 show_put(Scorer *scorer, Relation *relation, Slice key, Slice image, bool whole, const EmittedList *list,
 		 Error *err)
 {
+	if (!timer_settle(scorer, relation, key, &scorer->emitted, list, err))
+		return false;
 	item_pack(&scorer->value, relation->current->fingerprint, whole, scorer->had_told, image, list);
 	if (!store_item_put(scorer->store, relation->number, key, buffer_slice(&scorer->value), err))
 		return error_wrap(err, "item of relation %u", relation->number);
@@ -106,15 +110,76 @@ is_shown(const Ranking *ranking, const Emitted *stood)
 	return stood != NULL && stood->status == EMITTED_SCORE && stood->revision >= ranking->void_before;
 }
 
-static void
-evaluate(Scorer *scorer, const Ranking *ranking, Slice key, Slice image, RuleResult *result)
+/* What a ranking and the interventions make of the item at hand. */
+typedef struct Judgement
 {
-	if (!rules_fill(ranking->binding, key, image, scorer->values))
-		*result = (RuleResult){.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
-	else
-		rules_evaluate(ranking->program,
-					   &(RuleInput){.values = scorer->values, .now_us = scorer->unit.now_us - PG_EPOCH_US},
-					   result);
+	RuleStanding standing;
+	const char *statement; /* not NULL: there is no score, because.. */
+	const char *reason;	   /* ..of this */
+} Judgement;
+
+static int64_t
+later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static int64_t
+earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When the score has to be looked at again because of its age; as of the score readers hold, where that tells. */
+static int64_t
+next_by_clock(const Scorer *scorer, const Ranking *ranking, const RuleInput *input, RuleResult organic,
+			  const Emitted *shown)
+{
+	int64_t next_us;
+
+	if (!ranking->clock)
+		return EMITTED_NEVER;
+	if (shown != NULL && organic.outcome == RULE_SCORE && scorer->steering.nactive == 0)
+		organic.score = shown->score;
+	next_us = rules_next_change(ranking->program, input, &organic, ranking->min_change);
+	if (next_us > EMITTED_NEVER - PG_EPOCH_US)
+		return EMITTED_NEVER;
+	return later(next_us + PG_EPOCH_US, scorer->unit.now_us + ranking->refresh_us);
+}
+
+static void
+judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, Judgement *judgement,
+	  Emitted *will)
+{
+	const Steering *steering = &scorer->steering;
+	RuleInput input = {.values = scorer->values, .now_us = scorer->unit.now_us - PG_EPOCH_US};
+	RuleResult organic = {.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
+
+	*judgement = (Judgement){0};
+	steer_apply(scorer, ranking, &will->boundary_us);
+	will->clock_us = steering->clock_us;
+	if (rules_fill(ranking->binding, key, scorer->show, scorer->values))
+	{
+		input.allowed = rules_allowed(steering->active, steering->nactive);
+		rules_evaluate(ranking->program, &input, &organic);
+		will->clock_us = earlier(will->clock_us, next_by_clock(scorer, ranking, &input, organic, shown));
+	}
+	if (!rules_intervene(ranking->program, steering->active, steering->nactive, &organic,
+						 &judgement->standing, &judgement->reason))
+		judgement->statement = "intervention";
+	else if (organic.outcome == RULE_QUARANTINE && !judgement->standing.shown && !judgement->standing.blocked)
+	{
+		judgement->statement = organic.statement;
+		judgement->reason = organic.reason;
+	}
+}
+
+/* What readers hold is as good as what the item has come to. */
+static bool
+stands_still(const Ranking *ranking, const Emitted *shown, const RuleStanding *standing)
+{
+	return shown != NULL && shown->tier == standing->tier && shown->pin == standing->pin &&
+		   (shown->score == standing->score || fabs(shown->score - standing->score) < ranking->min_change);
 }
 
 /* One ranking, evaluated: what is told, and what will stand. */
@@ -122,28 +187,30 @@ static Emitted
 show_result(Scorer *scorer, Ranking *ranking, Slice key, const Emitted *stood, bool news)
 {
 	Emitted will = {.ranking = ranking->number, .revision = ranking->revision};
-	bool shown = is_shown(ranking, stood);
-	RuleResult result;
+	const Emitted *shown = is_shown(ranking, stood) ? stood : NULL;
+	Judgement judgement;
 
-	evaluate(scorer, ranking, key, scorer->show, &result);
-	switch (result.outcome)
+	judge(scorer, ranking, key, shown, &judgement, &will);
+	if (judgement.statement == NULL && judgement.standing.shown)
 	{
-		case RULE_SCORE:
-			will.status = EMITTED_SCORE;
-			will.score = result.score;
-			if (!shown || stood->score != result.score)
-				emit_score(scorer, ranking, key, result.score);
-			return will;
-		case RULE_QUARANTINE:
-			will.status = EMITTED_QUARANTINE;
-			if (news || stood == NULL || stood->status != EMITTED_QUARANTINE)
-				emit_quarantine(scorer, ranking->relation, key, slice_string(result.statement),
-								slice_string(result.reason), scorer->show);
-			break;
-		case RULE_OUTSIDE:
-			break;
+		bool still = stands_still(ranking, shown, &judgement.standing);
+
+		will.status = EMITTED_SCORE;
+		will.score = still ? shown->score : judgement.standing.score;
+		will.tier = judgement.standing.tier;
+		will.pin = judgement.standing.pin;
+		if (!still)
+			emit_score(scorer, ranking, key, &will);
+		return will;
 	}
-	if (shown)
+	if (judgement.statement != NULL)
+	{
+		will.status = EMITTED_QUARANTINE;
+		if (news || stood == NULL || stood->status != EMITTED_QUARANTINE)
+			emit_quarantine(scorer, ranking->relation, key, slice_string(judgement.statement),
+							slice_string(judgement.reason), scorer->show);
+	}
+	if (shown != NULL)
 		emit_remove(scorer, ranking, key);
 	return will;
 }
@@ -152,7 +219,8 @@ static bool
 emitted_equal(const Emitted *stood, const Emitted *will)
 {
 	return stood != NULL && stood->revision == will->revision && stood->status == will->status &&
-		   stood->score == will->score;
+		   stood->score == will->score && stood->tier == will->tier && stood->pin == will->pin &&
+		   stood->clock_us == will->clock_us && stood->boundary_us == will->boundary_us;
 }
 
 static const Emitted *
@@ -163,24 +231,37 @@ find_emitted(const EmittedList *list, int *at, uint32_t ranking)
 	return *at < list->count && list->list[*at].ranking == ranking ? &list->list[*at] : NULL;
 }
 
-/*
- * Every live ranking of the relation, in the order of numbers. `stale`: only those not evaluated under
- * their present revision. *modified: what stands is no longer what stood.
- */
-static void
-show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, bool stale, bool *modified)
+/* Why rankings are evaluated. */
+typedef enum
 {
+	BECAUSE_CHANGED, /* the item has */
+	BECAUSE_STALE,	 /* those not evaluated under their present revision */
+	BECAUSE_TIME,	 /* all of them */
+} Because;
+
+/*
+ * Every live ranking of the relation, in the order of numbers.  *modified: what stands is no longer what
+ * stood.  False: malformed.
+ */
+static bool
+show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, Because because, bool *modified)
+{
+	/* conditions of interventions read what they like */
+	const bool all =
+		because == BECAUSE_TIME || (because == BECAUSE_CHANGED && relation->conditions.count > 0);
 	int at = 0;
 
 	scorer->show = image;
 	scorer->next.count = 0;
 	*modified = false;
+	if (!steer_collect(scorer, relation, key, image))
+		return malformed(scorer);
 	for (int i = 0; i < relation->nrankings; i++)
 	{
 		Ranking *ranking = relation->rankings[i];
 		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
 		bool fresh = stood != NULL && stood->revision == ranking->revision;
-		bool news = !fresh || (!stale && reads_changed(scorer, ranking));
+		bool news = !fresh || (because == BECAUSE_CHANGED && reads_changed(scorer, ranking));
 		Emitted will;
 
 		if (scorer->rankings.ending > 0)
@@ -193,7 +274,7 @@ show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, bool s
 			scorer->postponed = true;
 			continue;
 		}
-		if (!news && (stale || !ranking->clock))
+		if (!news && !all && (because == BECAUSE_STALE || !ranking->clock))
 		{
 			emitted_append(&scorer->next, *stood);
 			continue;
@@ -203,6 +284,7 @@ show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, bool s
 		emitted_append(&scorer->next, will);
 	}
 	*modified |= scorer->next.count != scorer->emitted.count;
+	return true;
 }
 
 bool
@@ -224,8 +306,19 @@ show_fresh(const Scorer *scorer, const Relation *relation)
 bool
 show_stale(Scorer *scorer, Relation *relation, Slice key, Slice image, bool *modified, Error *err)
 {
-	show_rankings(scorer, relation, key, image, true, modified);
+	if (!show_rankings(scorer, relation, key, image, BECAUSE_STALE, modified))
+		return false;
 	return !*modified || show_put(scorer, relation, key, image, true, &scorer->next, err);
+}
+
+bool
+show_again(Scorer *scorer, Relation *relation, Slice key, Slice image, Error *err)
+{
+	bool modified;
+
+	if (!show_rankings(scorer, relation, key, image, BECAUSE_TIME, &modified))
+		return false;
+	return !modified || show_put(scorer, relation, key, image, true, &scorer->next, err);
 }
 
 /* ---- attributes that are not what they should be ------------------------------------------- */
@@ -312,7 +405,7 @@ show_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image)
 		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
 
 		if (is_shown(ranking, stood))
-			emit_score(scorer, ranking, key, stood->score);
+			emit_score(scorer, ranking, key, stood);
 	}
 }
 
@@ -363,7 +456,8 @@ show_item(Scorer *scorer, Relation *relation, Slice key, WireOp op, Error *err)
 	emit_change(scorer, relation, key, op);
 	quarantine_attributes(scorer, relation, key);
 	scorer->postponed = false;
-	show_rankings(scorer, relation, key, image, false, &modified);
+	if (!show_rankings(scorer, relation, key, image, BECAUSE_CHANGED, &modified))
+		return false;
 	if ((!same || modified) && !show_put(scorer, relation, key, image, true, &scorer->next, err))
 		return false;
 	return !scorer->postponed || rescore_want(scorer, relation, err);
@@ -372,6 +466,7 @@ show_item(Scorer *scorer, Relation *relation, Slice key, WireOp op, Error *err)
 bool
 show_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
+	const EmittedList nothing = {0};
 	bool found;
 
 	if (relation->role == ROLE_ITEMS)
@@ -379,6 +474,8 @@ show_delete(Scorer *scorer, Relation *relation, Slice key, Error *err)
 	else if (scorer->had_whole && !config_row_gone(scorer, relation, key, err))
 		return false;
 	withdraw(scorer, relation, key);
+	if (!timer_settle(scorer, relation, key, &scorer->emitted, &nothing, err))
+		return false;
 	if (!store_item_delete(scorer->store, relation->number, key, &found, err))
 		return error_wrap(err, "item of relation %u", relation->number);
 	if (found)

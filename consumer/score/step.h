@@ -9,6 +9,7 @@
  *   emit.c      the record, its dictionary         lost.c      publications lost, tables in doubt
  *   repeat.c    fills of a sink
  *   list.c      keys that have to be read again
+ *   timer.c     items to be evaluated at a time       steer.c     rows of interventions, what is in force
  *
  * A function returns false on an error of the store (err is set), or on malformed bytes: then
  * `malformed` is set, err is not, and scorer.c ends the unit with a quarantine entry and a gap.
@@ -18,6 +19,7 @@
 
 #include "base/clock.h"
 #include "score/image.h"
+#include "score/intervention.h"
 #include "score/item.h"
 #include "score/ranking.h"
 #include "score/scorer.h"
@@ -59,12 +61,34 @@ typedef struct Touch
 	Lsn columns[WIRE_COLUMNS_MAX];
 } Touch;
 
+typedef enum
+{
+	TIMER_AT_ONCE = 0, /* numbers that are stored */
+	TIMER_BOUNDARY = 1,
+	TIMER_CLOCK = 2,
+	TIMER_KINDS
+} TimerKind;
+
+/* The interventions that are about the item at hand, whatever the time, in order of precedence. */
+typedef struct Steering
+{
+	const Intervention **list;
+	int count;
+	int capacity;
+	int64_t clock_us; /* a condition over ages may hold, or not, from then on */
+	/* of them, those in force in a ranking */
+	RuleIntervention *rules;
+	const RuleIntervention **active;
+	int nactive;
+} Steering;
+
 struct Scorer
 {
 	Store *store;
 	Relations relations;
 	Rankings rankings;
 	Watches watches;
+	Interventions interventions;
 	Job *jobs; /* by id */
 	int njobs;
 	uint64_t last_job;
@@ -74,6 +98,8 @@ struct Scorer
 	uint32_t part_changes;
 	ScorerCounters counters;
 	ScorerGap lost; /* publications lost, not yet told by a GAP unit */
+	bool timers_known[TIMER_KINDS]; /* timers_next holds */
+	int64_t timers_next[TIMER_KINDS];
 
 	/* the unit */
 	Unit unit;
@@ -111,6 +137,7 @@ struct Scorer
 	Buffer value;
 	Buffer key;
 	RuleValue values[RULES_ATTRIBUTES_MAX];
+	Steering steering;
 	Touch touch;
 	bool settled[WIRE_COLUMNS_MAX];
 };
@@ -131,7 +158,7 @@ extern void emit_change(Scorer *scorer, Relation *relation, Slice key, WireOp op
 extern void emit_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image);
 /* RECORD_FILL, RECORD_FILLED */
 extern void emit_fill(Scorer *scorer, RecordKind kind, const char *sink, uint64_t from);
-extern void emit_score(Scorer *scorer, Ranking *ranking, Slice key, double score);
+extern void emit_score(Scorer *scorer, Ranking *ranking, Slice key, const Emitted *score);
 extern void emit_remove(Scorer *scorer, Ranking *ranking, Slice key);
 extern void emit_truncate(Scorer *scorer, Relation *relation);
 extern void emit_gap(Scorer *scorer, Lsn from, Slice reason);
@@ -155,6 +182,8 @@ extern bool show_delete(Scorer *scorer, Relation *relation, Slice key, Error *er
 /* Evaluate what has not been evaluated under the present revisions; nothing else changed. */
 extern bool show_stale(Scorer *scorer, Relation *relation, Slice key, Slice image, bool *modified,
 					   Error *err);
+/* Evaluate all of it once more, because of the time or of an intervention. */
+extern bool show_again(Scorer *scorer, Relation *relation, Slice key, Slice image, Error *err);
 /* The item (loaded before, complete) once more, and what stands of it in rankings. */
 extern void show_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image);
 /* Whether every live ranking has been evaluated under its present revision (scorer->emitted). */
@@ -187,6 +216,30 @@ extern bool config_row_gone(Scorer *scorer, Relation *relation, Slice key, Error
 extern bool config_link(Scorer *scorer, Relation *relation, const Version *before, Error *err);
 extern bool config_settings(Scorer *scorer, Slice text, Error *err);
 extern bool config_load(Scorer *scorer, Error *err);
+
+/* ---- timer.c ------------------------------------------------------------------------------ */
+
+extern bool timer_at_once(Scorer *scorer, const Relation *relation, Slice key, Error *err);
+/* What is emitted of an item is no longer `before`, but `now`; so are its timers. */
+extern bool timer_settle(Scorer *scorer, const Relation *relation, Slice key, const EmittedList *before,
+						 const EmittedList *now, Error *err);
+extern bool timer_chunk(Scorer *scorer, Error *err);
+/* *time_us: of the first one; EMITTED_NEVER. */
+extern bool timer_next(Scorer *scorer, TimerKind kind, int64_t *time_us, Error *err);
+extern bool timer_forget(Scorer *scorer, const Relation *relation, Error *err);
+
+/* ---- steer.c ------------------------------------------------------------------------------ */
+
+extern bool steer_row(Scorer *scorer, Relation *relation, const struct Row *row, Error *err);
+extern bool steer_row_gone(Scorer *scorer, const struct Row *row, Error *err);
+/* A watched relation appeared, went, or has another version. */
+extern bool steer_relink(Scorer *scorer, Error *err);
+extern void steer_load(Scorer *scorer);
+extern void steer_free(Steering *steering);
+/* scorer->steering: all that is about the item. */
+extern bool steer_collect(Scorer *scorer, const Relation *relation, Slice key, Slice image);
+/* steering.active: what is in force in the ranking now. *boundary_us: when that changes. */
+extern void steer_apply(Scorer *scorer, const Ranking *ranking, int64_t *boundary_us);
 
 /* ---- fill.c ------------------------------------------------------------------------------- */
 

@@ -17,7 +17,7 @@
 
 typedef struct Store Store;
 
-#define STORE_FORMAT 2 /* of what stands in the file; a store of another format is refused */
+#define STORE_FORMAT 3 /* of what stands in the file; a store of another format is refused */
 
 typedef struct StoreSettings
 {
@@ -100,7 +100,8 @@ typedef enum
 	STORE_DESCRIPTOR, /* fingerprint -> Relation message */
 	STORE_RANKING,	  /* number -> ranking */
 	STORE_JOB,		  /* pending rescoring */
-	STORE_TIMER,
+	STORE_TIMER,	  /* when an item has to be evaluated again */
+	STORE_INTERVENTION, /* id -> intervention */
 	STORE_TABLES
 } StoreTable;
 
