@@ -132,6 +132,11 @@ typedef struct RuleAttribute
 
 extern int rules_attributes(const RuleProgram *program, const RuleAttribute **attributes);
 
+/* Moves of the score that are smaller are not told; 0: all are. */
+extern double rules_min_change(const RuleProgram *program);
+/* A score that drifts with the clock is not told again by the clock alone before so many us have passed. */
+extern int64_t rules_refresh_us(const RuleProgram *program);
+
 /* True when a score may change with time alone (age is used). */
 extern bool rules_use_clock(const RuleProgram *program);
 

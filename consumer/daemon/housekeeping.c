@@ -86,6 +86,39 @@ append_rescore(Housekeeping *housekeeping, Error *err)
 	return wants->rescore_job == 0 || append_asked(housekeeping, &unit, slice_make(NULL, 0), err);
 }
 
+/*
+ * What an intervention begins or ends is told with the moment that was set, one unit each, however late; scores that
+ * only move with their age go together.
+ */
+static bool
+append_timer(Housekeeping *housekeeping, Error *err)
+{
+	const ScorerWants *wants = &housekeeping->view.wants;
+	const int64_t now_us = clock_wall_us();
+	Unit unit = {.kind = UNIT_TIMER, .limit = (uint32_t) housekeeping->parts.config->source.part_changes};
+
+	if (wants->timer_boundary_us <= now_us)
+		unit.id = (uint64_t) wants->timer_boundary_us;
+	else if (wants->timer_clock_us <= now_us)
+		unit.id = (uint64_t) now_us;
+	else if (!wants->timers_at_once)
+		return true;
+	unit.now_us = (int64_t) unit.id;
+	return append_asked(housekeeping, &unit, slice_make(NULL, 0), err);
+}
+
+/* Until the next one that is known of. */
+static int64_t
+timer_wait_us(const Housekeeping *housekeeping)
+{
+	const ScorerWants *wants = &housekeeping->view.wants;
+	const int64_t due_us = wants->timer_boundary_us < wants->timer_clock_us ? wants->timer_boundary_us
+																			 : wants->timer_clock_us;
+	const int64_t now_us = clock_wall_us();
+
+	return due_us <= now_us ? 0 : due_us - now_us < STEP_US ? due_us - now_us : STEP_US;
+}
+
 /* Every sink learns that something was not delivered. */
 static bool
 append_gap(Housekeeping *housekeeping, Error *err)
@@ -123,8 +156,8 @@ step(Housekeeping *housekeeping, Error *err)
 	int64_t now = clock_monotonic_us();
 
 	backfills_consider(housekeeping->parts.backfills, &housekeeping->view);
-	if (!append_gap(housekeeping, err) || !append_rescore(housekeeping, err) ||
-		!check_sinks(housekeeping, err))
+	if (!append_gap(housekeeping, err) || !append_timer(housekeeping, err) ||
+		!append_rescore(housekeeping, err) || !check_sinks(housekeeping, err))
 		return false;
 	if (now >= housekeeping->beat_us)
 	{
@@ -153,7 +186,7 @@ housekeeping_main(void *arg)
 			housekeeping->parts.failed(housekeeping->parts.context, &err);
 			break;
 		}
-		scorer_thread_wait(housekeeping->parts.scorer, version, STEP_US);
+		scorer_thread_wait(housekeeping->parts.scorer, version, timer_wait_us(housekeeping));
 	}
 	PQfinish(housekeeping->beat);
 	return NULL;

@@ -127,7 +127,8 @@ unlink_relation(Scorer *scorer, Relation *relation, Error *err)
 	relation->items = 0;
 	relation_set_map(relation, "");
 	return rescore_drop(scorer, relation, err) && fill_forget(scorer, relation, err) &&
-		   timer_forget(scorer, relation, err) && store_items_clear(scorer->store, relation->number, &count, err);
+		   timer_forget(scorer, relation, err) &&
+		   store_items_clear(scorer->store, relation->number, &count, err);
 }
 
 static bool

@@ -88,8 +88,7 @@ static void
 key_drop(Interventions *interventions, Intervention *one)
 {
 	uint8_t *made = key_make(one->relation->number, one->row.key);
-	InterventionKey *node =
-		key_find(interventions, made, sizeof(one->relation->number) + one->row.key.len);
+	InterventionKey *node = key_find(interventions, made, sizeof(one->relation->number) + one->row.key.len);
 	Intervention **at;
 
 	free(made);
@@ -200,7 +199,8 @@ interventions_find(const Interventions *interventions, int64_t id)
 {
 	int at = find_place(interventions, id);
 
-	return at < interventions->count && interventions->list[at]->row.id == id ? interventions->list[at] : NULL;
+	return at < interventions->count && interventions->list[at]->row.id == id ? interventions->list[at]
+																			  : NULL;
 }
 
 static void
@@ -255,8 +255,8 @@ static void
 keep_texts(Intervention *one)
 {
 	InterventionRow *row = &one->row;
-	uint8_t *at = xmalloc(row->schema.len + row->table.len + row->ranking.len + row->key.len +
-						  row->condition.len + 1);
+	uint8_t *at =
+		xmalloc(row->schema.len + row->table.len + row->ranking.len + row->key.len + row->condition.len + 1);
 
 	one->texts = at;
 	row->schema = keep_text(&at, row->schema);
@@ -446,13 +446,12 @@ intervention_unpack(Slice value, InterventionRow *row)
 	if (!unpack_small(&cursor, ROW_FORMAT, &format) || !unpack_number(&cursor, &id) ||
 		!unpack_bytes(&cursor, &row->schema) || !unpack_bytes(&cursor, &row->table) ||
 		!unpack_bytes(&cursor, &row->ranking) || !unpack_bytes(&cursor, &row->key) ||
-		!unpack_bytes(&cursor, &row->condition) ||
-		!unpack_small(&cursor, INTERVENE_ACTIONS - 1, &action) || !unpack_small(&cursor, 1, &has_tier) ||
-		!unpack_signed(&cursor, &row->rule.tier) || !unpack_signed(&cursor, &row->rule.pin) ||
-		!unpack_signed(&cursor, &row->rule.priority) || !unpack_bits(&cursor, &row->rule.factor) ||
-		!unpack_bits(&cursor, &row->rule.addend) || !unpack_bits(&cursor, &row->rule.score) ||
-		!unpack_bits(&cursor, &row->rule.order) || !unpack_bits(&cursor, &row->from_us) ||
-		!unpack_bits(&cursor, &row->until_us))
+		!unpack_bytes(&cursor, &row->condition) || !unpack_small(&cursor, INTERVENE_ACTIONS - 1, &action) ||
+		!unpack_small(&cursor, 1, &has_tier) || !unpack_signed(&cursor, &row->rule.tier) ||
+		!unpack_signed(&cursor, &row->rule.pin) || !unpack_signed(&cursor, &row->rule.priority) ||
+		!unpack_bits(&cursor, &row->rule.factor) || !unpack_bits(&cursor, &row->rule.addend) ||
+		!unpack_bits(&cursor, &row->rule.score) || !unpack_bits(&cursor, &row->rule.order) ||
+		!unpack_bits(&cursor, &row->from_us) || !unpack_bits(&cursor, &row->until_us))
 		return false;
 	row->id = wire_unzigzag(id);
 	row->rule.action = (RuleAction) action;
@@ -494,8 +493,8 @@ interventions_load(Interventions *interventions, Store *store, Error *err)
 		Slice value;
 		bool found;
 
-		if (!store_seek(store, STORE_INTERVENTION, slice_make(from, first ? 0 : 8), !first, &key, &value, &found,
-						err))
+		if (!store_seek(store, STORE_INTERVENTION, slice_make(from, first ? 0 : 8), !first, &key, &value,
+						&found, err))
 			return error_wrap(err, "interventions");
 		if (!found)
 			return true;

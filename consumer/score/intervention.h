@@ -35,9 +35,9 @@ struct Intervention
 {
 	InterventionRow row; /* texts are its own */
 	void *texts;
-	Relation *relation; /* NULL: not watched, or not met yet; then it waits */
-	RankingProgram program; /* of a condition.. */
-	RankingBinding binding; /* ..NULL: it does not bind here, and is in force for nothing */
+	Relation *relation;		   /* NULL: not watched, or not met yet; then it waits */
+	RankingProgram program;	   /* of a condition.. */
+	RankingBinding binding;	   /* ..NULL: it does not bind here, and is in force for nothing */
 	Intervention *next_of_key; /* in order of precedence */
 };
 

@@ -84,8 +84,8 @@ take_emitted(WireCursor *cursor, Emitted *one)
 	int64_t place = 0;
 	uint32_t has;
 
-	if (!unpack_u64(cursor, &numbers) || !unpack_u64(cursor, &score) || !unpack_small(cursor, HAS_ALL, &has) ||
-		(has & HAS_STATUS) > EMITTED_QUARANTINE)
+	if (!unpack_u64(cursor, &numbers) || !unpack_u64(cursor, &score) ||
+		!unpack_small(cursor, HAS_ALL, &has) || (has & HAS_STATUS) > EMITTED_QUARANTINE)
 		return false;
 	*one = (Emitted){.ranking = (uint32_t) numbers,
 					 .revision = (uint32_t) (numbers >> 32),

@@ -27,7 +27,7 @@ typedef struct Ranking
 	Arena *program_memory;
 	RuleProgram *program; /* NULL: does not compile here */
 	bool clock;
-	double min_change; /* smaller moves of a score are not told */
+	double min_change;	/* smaller moves of a score are not told */
 	int64_t refresh_us; /* moves by the clock alone are told this often at most; 0: whenever */
 	/* while live */
 	Relation *relation; /* NULL = not live */

@@ -40,9 +40,9 @@ typedef struct Version
 /* What the rows of a relation are for us. */
 typedef enum
 {
-	ROLE_ITEMS,	   /* a user's table: stored only while watched */
-	ROLE_WATCHED,  /* walrank.watched */
-	ROLE_RANKINGS, /* walrank.ranking */
+	ROLE_ITEMS,			/* a user's table: stored only while watched */
+	ROLE_WATCHED,		/* walrank.watched */
+	ROLE_RANKINGS,		/* walrank.ranking */
 	ROLE_INTERVENTIONS, /* walrank.intervention */
 } RelationRole;
 

@@ -515,10 +515,11 @@ scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
 	{
 		RelationRole role;
 		const char *table;
-	} config[] = {{ROLE_WATCHED, "watched"}, {ROLE_RANKINGS, "ranking"}, {ROLE_INTERVENTIONS, "intervention"}};
+	} config[SCORER_CONFIG_TABLES] = {
+		{ROLE_WATCHED, "watched"}, {ROLE_RANKINGS, "ranking"}, {ROLE_INTERVENTIONS, "intervention"}};
 	int count = 0;
 
-	for (int i = 0; i < 3 && count < max; i++, count++)
+	for (int i = 0; i < SCORER_CONFIG_TABLES && count < max; i++, count++)
 	{
 		table_name(&tables[count], "walrank", config[i].table);
 		table_state(&tables[count], relations_by_role(&scorer->relations, config[i].role));

@@ -170,7 +170,7 @@ steered(const Scorer *scorer, const Intervention *one)
 	const Watch *watch = watches_by_name(&scorer->watches, one->row.schema, one->row.table);
 
 	return watch != NULL && watch->relation != NULL && watch->relation->current != NULL ? watch->relation
-																						 : NULL;
+																						: NULL;
 }
 
 /* A condition that does not bind is told once; the row stays, and is about nothing. */
@@ -200,7 +200,8 @@ steer_row(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 		return true;
 	}
 	/* units are dense, and a unit of more than 2^20 changes has few interventions among them */
-	parsed.rule.order = scorer->unit.seq << 20 | (scorer->change < (1u << 20) ? scorer->change : (1u << 20) - 1);
+	parsed.rule.order =
+		scorer->unit.seq << 20 | (scorer->change < (1u << 20) ? scorer->change : (1u << 20) - 1);
 	one = interventions_find(&scorer->interventions, parsed.id);
 	if (one != NULL && !wake(scorer, one, err))
 		return false;
@@ -260,10 +261,8 @@ steering_add(Steering *steering, const Intervention *one)
 	if (steering->count == steering->capacity)
 	{
 		steering->capacity = steering->capacity * 2 + 8;
-		steering->list =
-			xrealloc(steering->list, (size_t) steering->capacity * sizeof(const Intervention *));
-		steering->rules =
-			xrealloc(steering->rules, (size_t) steering->capacity * sizeof(RuleIntervention));
+		steering->list = xrealloc(steering->list, (size_t) steering->capacity * sizeof(const Intervention *));
+		steering->rules = xrealloc(steering->rules, (size_t) steering->capacity * sizeof(RuleIntervention));
 		steering->active =
 			xrealloc(steering->active, (size_t) steering->capacity * sizeof(const RuleIntervention *));
 	}

@@ -97,7 +97,7 @@ struct Scorer
 	bool filled; /* the first backfill of all tables has ended */
 	uint32_t part_changes;
 	ScorerCounters counters;
-	ScorerGap lost; /* publications lost, not yet told by a GAP unit */
+	ScorerGap lost;					/* publications lost, not yet told by a GAP unit */
 	bool timers_known[TIMER_KINDS]; /* timers_next holds */
 	int64_t timers_next[TIMER_KINDS];
 
@@ -230,6 +230,7 @@ extern bool timer_forget(Scorer *scorer, const Relation *relation, Error *err);
 
 /* ---- steer.c ------------------------------------------------------------------------------ */
 
+struct Row; /* row.h */
 extern bool steer_row(Scorer *scorer, Relation *relation, const struct Row *row, Error *err);
 extern bool steer_row_gone(Scorer *scorer, const struct Row *row, Error *err);
 /* A watched relation appeared, went, or has another version. */

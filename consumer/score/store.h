@@ -95,12 +95,12 @@ extern bool store_items_clear(Store *store, uint32_t relation, uint64_t *count, 
 /* ---- small tables: ordered by key (<= 500 bytes) ---------------------------------------------- */
 typedef enum
 {
-	STORE_META,		  /* counters, settings */
-	STORE_RELATION,	  /* number -> descriptor, map, state */
-	STORE_DESCRIPTOR, /* fingerprint -> Relation message */
-	STORE_RANKING,	  /* number -> ranking */
-	STORE_JOB,		  /* pending rescoring */
-	STORE_TIMER,	  /* when an item has to be evaluated again */
+	STORE_META,			/* counters, settings */
+	STORE_RELATION,		/* number -> descriptor, map, state */
+	STORE_DESCRIPTOR,	/* fingerprint -> Relation message */
+	STORE_RANKING,		/* number -> ranking */
+	STORE_JOB,			/* pending rescoring */
+	STORE_TIMER,		/* when an item has to be evaluated again */
 	STORE_INTERVENTION, /* id -> intervention */
 	STORE_TABLES
 } StoreTable;

@@ -10,9 +10,14 @@ const char *
 store_table_name(int table)
 {
 	static const char *const names[STORE_DBIS] = {
-		[STORE_META] = "meta",		 [STORE_RELATION] = "relation", [STORE_DESCRIPTOR] = "descriptor",
-		[STORE_RANKING] = "ranking", [STORE_JOB] = "job",			[STORE_TIMER] = "timer",
-		[STORE_HEAD] = "head",		 [STORE_INTERVENTION] = "intervention",
+		[STORE_META] = "meta",
+		[STORE_RELATION] = "relation",
+		[STORE_DESCRIPTOR] = "descriptor",
+		[STORE_RANKING] = "ranking",
+		[STORE_JOB] = "job",
+		[STORE_TIMER] = "timer",
+		[STORE_HEAD] = "head",
+		[STORE_INTERVENTION] = "intervention",
 	};
 
 	return names[table];

@@ -132,7 +132,8 @@ timer_settle(Scorer *scorer, const Relation *relation, Slice key, const EmittedL
 
 /* The first timer of a kind, at its row's key in `row`. */
 static bool
-timer_first(Scorer *scorer, TimerKind kind, Buffer *row, Slice *key, int64_t *time_us, bool *found, Error *err)
+timer_first(Scorer *scorer, TimerKind kind, Buffer *row, Slice *key, int64_t *time_us, bool *found,
+			Error *err)
 {
 	const uint8_t from = (uint8_t) kind;
 	Slice at;
@@ -247,7 +248,8 @@ timer_forget(Scorer *scorer, const Relation *relation, Error *err)
 		Slice key;
 		bool found;
 
-		ok = store_seek(scorer->store, STORE_TIMER, buffer_slice(&from), from.len > 0, &row, &key, &found, err);
+		ok = store_seek(scorer->store, STORE_TIMER, buffer_slice(&from), from.len > 0, &row, &key, &found,
+						err);
 		if (!ok || !found)
 			break;
 		buffer_reset(&from);

@@ -2,8 +2,9 @@
  * score_world.h -- a small world for the scorer's tests: units written by hand, played into a real store.
  *
  * Items are written as "id=1 price=5 att.color='red'": values are integers, 'text', null, true, false, {}, lists
- * [1,'x'], ~ (unchanged TOAST), X (removed key) and OV (oversized); a value followed by + or - is marked by the
- * plugin as changed or not.  Every unit is kept, so that a world can be played again under other conditions.
+ * [1,'x'], numbers with a point (double), @5 (five seconds after the world began), (1) (an item's key as bytes),
+ * ~ (unchanged TOAST), X (removed key) and OV (oversized); a value followed by + or - is marked by the plugin as changed
+ * or not.  Every unit is kept, so that a world can be played again under other conditions.
  */
 #ifndef WALRANK_SCORE_WORLD_H
 #define WALRANK_SCORE_WORLD_H
@@ -75,6 +76,8 @@ w_relation(Buffer *out, uint32_t oid, const char *schema, const char *table, con
 				 : type == 't' ? 25
 				 : type == 'j' ? 3802
 				 : type == 'b' ? 16
+				 : type == 'd' ? 701
+				 : type == 'y' ? 17
 							   : 1184);
 		w_varint(&column, COLUMN_TYPMOD, wire_zigzag(-1));
 		if (columns[i][0] == '*')
@@ -117,6 +120,45 @@ table_column(const Table *table, const char *name, size_t len)
 	}
 	fail_msg("no column %.*s", (int) len, name);
 	return -1;
+}
+
+#define WORLD_BEGIN_US (PG_EPOCH_US + INT64_C(800000000) * 1000000)
+
+/* @seconds, (integer key), or a number; returns what comes after it. */
+static inline const char *
+w_number(Buffer *out, const char *s)
+{
+	const char first = *s;
+	const char *number = s + (first == '@' || first == '(');
+	char *end;
+	long long integer = strtoll(number, &end, 10);
+
+	assert_true(end != number);
+	if (first == '@')
+		w_varint(out, VALUE_TIMESTAMPTZ, wire_zigzag(WORLD_BEGIN_US - PG_EPOCH_US + integer * 1000000));
+	else if (first == '(')
+	{
+		Buffer value = {0};
+		Buffer key = {0};
+
+		w_varint(&value, VALUE_INT, wire_zigzag(integer));
+		w_bytes(&key, CHANGE_KEY, buffer_slice(&value));
+		w_bytes(out, VALUE_BYTES, buffer_slice(&key));
+		buffer_free(&value);
+		buffer_free(&key);
+		assert_true(*end++ == ')');
+	}
+	else if (*end == '.')
+	{
+		double wide = strtod(number, &end);
+		uint64_t bits;
+
+		memcpy(&bits, &wide, sizeof(bits));
+		w_fixed64(out, VALUE_DOUBLE, bits);
+	}
+	else
+		w_varint(out, VALUE_INT, wire_zigzag(integer));
+	return end;
 }
 
 /* One value at *at; 0 = a Value was written, else the character that stands for a state. */
@@ -172,13 +214,7 @@ w_value(Buffer *out, const char **at)
 		*at = s + 2;
 	}
 	else
-	{
-		char *end;
-
-		w_varint(out, VALUE_INT, wire_zigzag(strtoll(s, &end, 10)));
-		assert_true(end != s);
-		*at = end;
-	}
+		*at = w_number(out, s);
 	return '\0';
 }
 
@@ -301,12 +337,16 @@ typedef struct World
 		dictionaries; /* also keep, behind each record, the dictionary a segment that begins then would have */
 	size_t shown;	  /* feed[shown..] has not been asked for yet */
 	Buffer text;
-	Table watched, ranking, item;
+	Table watched, ranking, intervention, item;
 } World;
 
 static const char *const watched_columns[] = {"*relation:t", "map:t", "since:z", NULL};
 static const char *const ranking_columns[] = {"*name:t",   "relation:t", "definition:t",
 											  "enabled:b", "version:i",	 NULL};
+static const char *const intervention_columns[] = {
+	"*id:i",	"relation:t", "ranking:t", "key:j",		   "condition:t",	"action:t",	  "position:i", "tier:i",
+	"factor:d", "addend:d",	  "score:d",   "valid_from:z", "valid_until:z", "priority:i", "author:t",	"reason:t",
+	"item_key:y", NULL};
 static const char *const item_columns[] = {"*id:i", "price:i", "title:t", "att:j", NULL};
 
 static inline void
@@ -348,10 +388,11 @@ world_create(uint32_t part_changes)
 	World *world = xcalloc(1, sizeof(*world));
 
 	world->part_changes = part_changes;
-	world->now_us = PG_EPOCH_US + INT64_C(800000000) * 1000000;
+	world->now_us = WORLD_BEGIN_US;
 	world->lsn = 0x1000;
 	world->watched = table_make(10, "walrank", "watched", watched_columns);
 	world->ranking = table_make(11, "walrank", "ranking", ranking_columns);
+	world->intervention = table_make(12, "walrank", "intervention", intervention_columns);
 	world->item = table_make(100, "public", "item", item_columns);
 	world_store(world);
 	return world;
@@ -385,6 +426,7 @@ world_free(World *world)
 	buffer_free(&world->text);
 	buffer_free(&world->watched.body);
 	buffer_free(&world->ranking.body);
+	buffer_free(&world->intervention.body);
 	buffer_free(&world->item.body);
 	free(world);
 }
@@ -592,6 +634,44 @@ t_ranking(World *world, WireOp op, const char *name, const char *relation, const
 	t_change_full(world, &world->ranking, op, text, NULL, 0);
 }
 
+/*
+ * what: "key=(1) action='boost' factor=2.0", with as many of the columns as matter.  A row of the extension has all of
+ * them, in their order.
+ */
+static inline void
+t_intervention(World *world, WireOp op, int id, const char *what)
+{
+	static const char *const fallback[] = {NULL,   "'public.item'", "null", "null", "null", "null", "null", "null", "null",
+										   "null", "null",			"@0",	"null", "0",	"'me'", "'why'", "null"};
+	Buffer text = {0};
+
+	buffer_printf(&text, "id=%d", id);
+	for (int i = 1; op != OP_DELETE && intervention_columns[i] != NULL; i++)
+	{
+		size_t len = strcspn(intervention_columns[i], ":");
+		char name[32];
+		const char *given;
+
+		snprintf(name, sizeof(name), "%.*s=", (int) len, intervention_columns[i]);
+		given = strstr(what, name);
+		while (given != NULL && given > what && given[-1] != ' ')
+			given = strstr(given + 1, name);
+		buffer_printf(&text, " %.*s=", (int) len, intervention_columns[i]);
+		if (given == NULL)
+			buffer_printf(&text, "%s", fallback[i]);
+		else
+		{
+			const char *value = given + len + 1;
+			size_t value_len = *value == '\'' ? strcspn(value + 1, "'") + 2 : strcspn(value, " ");
+
+			buffer_append(&text, value, value_len);
+		}
+	}
+	buffer_append_byte(&text, '\0');
+	t_change_full(world, &world->intervention, op, (const char *) text.data, NULL, 0);
+	buffer_free(&text);
+}
+
 /* Entries gathered so far as one transaction of frames of at most `frame_entries` bytes. */
 static inline KeptUnit *
 t_unit(World *world)
@@ -721,6 +801,44 @@ u_rescore_all(World *world, uint32_t limit)
 	return 0;
 }
 
+/* As the journal makes its now. */
+static inline void
+u_timer(World *world, int64_t time_us, uint32_t limit)
+{
+	KeptUnit *kept;
+
+	if (time_us > world->now_us)
+		world->now_us = time_us;
+	kept = world_unit(world, UNIT_TIMER);
+	kept->unit.id = (uint64_t) time_us;
+	kept->unit.limit = limit;
+	world_play(world, kept);
+}
+
+/* What is due by that second of the world, as the daemon would have it; how many units it took. */
+static inline int
+u_time(World *world, int64_t second)
+{
+	const int64_t wall_us = WORLD_BEGIN_US + second * 1000000;
+
+	for (int units = 0; units < 100000; units++)
+	{
+		ScorerWants wants;
+
+		scorer_wants(world->scorer, &wants);
+		if (wants.timer_boundary_us <= wall_us)
+			u_timer(world, wants.timer_boundary_us, 0);
+		else if (wants.timer_clock_us <= wall_us)
+			u_timer(world, wall_us, 0);
+		else if (wants.timers_at_once)
+			u_timer(world, 0, 0);
+		else
+			return units;
+	}
+	fail_msg("the timers do not end");
+	return 0;
+}
+
 /* ---- records as text ------------------------------------------------------------------------ */
 
 static inline void
@@ -839,6 +957,10 @@ show_entry(Buffer *out, const RecordEntry *entry)
 			buffer_printf(out, "score %u", entry->relation);
 			show_key(out, entry->key);
 			buffer_printf(out, " %.17g v%u", entry->score.score, entry->score.version);
+			if (entry->score.tier != 0)
+				buffer_printf(out, " tier %d", entry->score.tier);
+			if (entry->score.pin != 0)
+				buffer_printf(out, " pin %d", entry->score.pin);
 			break;
 		case RECORD_REMOVE:
 			buffer_printf(out, "remove %u", entry->relation);

@@ -401,7 +401,7 @@ is_filled(Test *test)
 	ScorerTable tables[8];
 
 	scorer_tables(test->world->scorer, tables, 8);
-	return tables[2].state == 2;
+	return tables[SCORER_CONFIG_TABLES].state == 2;
 }
 
 static void

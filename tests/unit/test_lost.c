@@ -313,7 +313,7 @@ a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming(void *
 		kill_and_reopen(world);
 		scorer_tables(world->scorer, tables, 8);
 		scorer_wants(world->scorer, &wants);
-		assert_int_equal(tables[2].clearing, wants.rescore_job != 0);
+		assert_int_equal(tables[SCORER_CONFIG_TABLES].clearing, wants.rescore_job != 0);
 		if (wants.rescore_job == 0)
 			break;
 		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
@@ -324,8 +324,8 @@ a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming(void *
 	}
 	assert_in_range(chunks, 4, 12);
 	assert_int_equal(removed, 20);
-	assert_int_equal(tables[2].items, 61);
-	assert_int_equal(tables[2].state, 2);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].items, 61);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 2);
 	/* nothing is left of it */
 	t_update(world, "id=0 price=6 title='a' att={}");
 	t_commit(world);
@@ -359,8 +359,8 @@ two_items_that_change_places_while_a_job_clears_are_both_there(void **state)
 	t_commit(world);
 	for (; wants.rescore_job != 0; scorer_wants(world->scorer, &wants))
 		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
-	assert_int_equal(scorer_tables(world->scorer, tables, 8), 3);
-	assert_int_equal(tables[2].items, 2);
+	assert_int_equal(scorer_tables(world->scorer, tables, 8), SCORER_CONFIG_TABLES + 1);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].items, 2);
 	buffer_free(&tag.body);
 	world_free(world);
 }

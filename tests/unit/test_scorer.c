@@ -656,16 +656,19 @@ another_map_binds_and_scores_anew(void **state)
 static void
 another_engine_rescores_every_ranking(void **state)
 {
+	char text[80];
 	World *world = ranked_world(BY_PRICE);
 	ScorerWants wants;
 
 	t_insert(world, "id=1 price=5 title='a' att={}");
 	t_commit(world);
-	u_text(world, UNIT_CONFIG, "engine=1\nother=x\npart_changes=3");
+	snprintf(text, sizeof(text), "engine=%d\nother=x\npart_changes=3", SCORER_ENGINE);
+	u_text(world, UNIT_CONFIG, text);
 	scorer_wants(world->scorer, &wants);
 	assert_int_equal(wants.rescore_job, 0);
-	u_text(world, UNIT_CONFIG, "engine=2");
-	assert_int_equal(store_header(world->store)->engine, 2);
+	snprintf(text, sizeof(text), "engine=%d", SCORER_ENGINE + 1);
+	u_text(world, UNIT_CONFIG, text);
+	assert_int_equal(store_header(world->store)->engine, SCORER_ENGINE + 1);
 	scorer_wants(world->scorer, &wants);
 	assert_int_not_equal(wants.rescore_job, 0);
 	world_hide(world);
@@ -704,9 +707,9 @@ an_altered_table_keeps_what_its_changes_do_not_carry(void **state)
 	t_commit(world);
 	assert_shown(world, "1.0 change 3 (1) update 1='x'* 2='a' 3.k=1 4=7*\n1.1 score 3 (1) 7 v1\n");
 	/* a new column has values nobody told us: the table is to be read again */
-	assert_int_equal(scorer_tables(world->scorer, tables, 8), 3);
-	assert_string_equal(tables[2].relation, "public.item");
-	assert_int_equal(tables[2].state, 0);
+	assert_int_equal(scorer_tables(world->scorer, tables, 8), SCORER_CONFIG_TABLES + 1);
+	assert_string_equal(tables[SCORER_CONFIG_TABLES].relation, "public.item");
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 0);
 	/* an edit reaches the item that still has the old version */
 	t_ranking(world, OP_UPDATE, "home", "public.item", "term p weight 2 price missing skip", true, 2);
 	t_commit(world);
@@ -789,21 +792,21 @@ an_unchanged_table_read_again_tells_nothing(void **state)
 	assert_true(wants.backfill);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
 	scorer_tables(world->scorer, tables, 8);
-	assert_int_equal(tables[2].state, 1);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 1);
 	u_row(world, world->lsn + 1, "id=1 price=5 title='a' att.k=1");
 	assert_shown(world, "");
 	u_row(world, world->lsn + 1, "id=2 price=6 title='b' att={}");
 	assert_shown(world, "1.0 change 3 (2) insert 1=6* 2='b'* 3={}*\n1.1 score 3 (2) 6 v1\n");
 	u_backfill(world, &world->item, BACKFILL_ABORT, 0);
 	scorer_tables(world->scorer, tables, 8);
-	assert_int_equal(tables[2].state, 0);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 0);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
 	u_rows(world, &world->item, world->lsn + 1, again);
 	u_backfill(world, &world->item, BACKFILL_END, 0);
 	assert_shown(world, "");
 	scorer_tables(world->scorer, tables, 8);
-	assert_int_equal(tables[2].state, 2);
-	assert_int_equal(tables[2].items, 2);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 2);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].items, 2);
 	/* rows of a table whose backfill is not open are nobody's */
 	u_row(world, world->lsn + 1, "id=3 price=6 title='b' att={}");
 	assert_shown(world, "");
@@ -820,7 +823,7 @@ config_tables_are_backfilled_like_any_other(void **state)
 	World *world = world_create(10000);
 	ScorerTable tables[8];
 
-	assert_int_equal(scorer_tables(world->scorer, tables, 8), 2);
+	assert_int_equal(scorer_tables(world->scorer, tables, 8), SCORER_CONFIG_TABLES);
 	assert_string_equal(tables[0].relation, "walrank.watched");
 	u_backfill(world, &world->watched, BACKFILL_BEGIN, 0);
 	u_rows(world, &world->watched, 5, watched);
@@ -829,9 +832,9 @@ config_tables_are_backfilled_like_any_other(void **state)
 	u_rows(world, &world->ranking, 5, ranking);
 	u_backfill(world, &world->ranking, BACKFILL_END, 0);
 	/* the table is known by name alone: it can be asked for */
-	assert_int_equal(scorer_tables(world->scorer, tables, 8), 3);
-	assert_int_equal(tables[2].number, 0);
-	assert_int_equal(tables[2].state, 0);
+	assert_int_equal(scorer_tables(world->scorer, tables, 8), SCORER_CONFIG_TABLES + 1);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].number, 0);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 0);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
 	u_row(world, world->lsn, "id=1 price=5 title='a' att.k=1");
 	u_backfill(world, &world->item, BACKFILL_END, 0);
@@ -855,8 +858,8 @@ name_of_a_table_is_quoted_where_the_server_wants_it(void **state)
 
 		t_watch(world, OP_INSERT, cases[i][0], "att");
 		t_commit(world);
-		assert_int_equal(scorer_tables(world->scorer, tables, 8), 3);
-		assert_string_equal(tables[2].relation, cases[i][1]);
+		assert_int_equal(scorer_tables(world->scorer, tables, 8), SCORER_CONFIG_TABLES + 1);
+		assert_string_equal(tables[SCORER_CONFIG_TABLES].relation, cases[i][1]);
 		world_free(world);
 	}
 }
@@ -1052,7 +1055,7 @@ a_key_change_that_leaves_unknowns_has_the_table_read_again(void **state)
 	assert_shown(world, "");
 	u_backfill(world, &world->item, BACKFILL_END, 0);
 	scorer_tables(world->scorer, tables, 8);
-	assert_int_equal(tables[2].state, 0);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 0);
 	world_commit(world);
 	world_reopen(world);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
@@ -1060,7 +1063,7 @@ a_key_change_that_leaves_unknowns_has_the_table_read_again(void **state)
 	assert_shown(world, "1.0 change 3 (2) insert 1=9 2='long' 3={} unknown\n1.1 score 3 (2) 9 v1\n");
 	u_backfill(world, &world->item, BACKFILL_END, 0);
 	scorer_tables(world->scorer, tables, 8);
-	assert_int_equal(tables[2].state, 2);
+	assert_int_equal(tables[SCORER_CONFIG_TABLES].state, 2);
 	world_free(world);
 }
 

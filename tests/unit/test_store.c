@@ -910,7 +910,7 @@ newer_format_is_refused(void **state)
 	assert_ok(store_set_header(store, &header, &err));
 	commit_at(store, 3);
 	close_clean(store);
-	assert_fails(try_open(3, 3, &store), ERR_REFUSE, "has format 3, this version knows 2");
+	assert_fails(try_open(3, 3, &store), ERR_REFUSE, "has format 4, this version knows 3");
 }
 
 static void

@@ -1,0 +1,432 @@
+/*
+ * test_steer.c -- interventions in the stream: what they make of items, when they begin and end, and that every
+ * boundary is told once.
+ */
+#include "score_world.h"
+
+#define BY_PRICE "term p weight 1 price missing skip"
+#define CHEAP "where price < 100\nterm p weight 1 price missing skip"
+
+/* Items 1 to 3 with prices 10, 20, 30 in ranking "home". */
+static World *
+steered_world(const char *definition)
+{
+	World *world = world_create(10000);
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_ranking(world, OP_INSERT, "home", "public.item", definition, true, 1);
+	t_commit(world);
+	t_insert(world, "id=1 price=10 title='a' att={}");
+	t_insert(world, "id=2 price=20 title='b' att={}");
+	t_insert(world, "id=3 price=30 title='c' att={}");
+	t_commit(world);
+	world_hide(world);
+	return world;
+}
+
+static void
+intervene(World *world, int id, const char *what)
+{
+	t_intervention(world, OP_INSERT, id, what);
+	t_commit(world);
+}
+
+static void
+withdraw(World *world, int id)
+{
+	t_intervention(world, OP_DELETE, id, "");
+	t_commit(world);
+}
+
+/* ---- by key --------------------------------------------------------------------------------- */
+
+static void
+an_item_follows_its_intervention_from_its_row_to_its_end(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='boost' factor=2.0 addend=1.0");
+	assert_shown(world, "");
+	assert_int_equal(u_time(world, 0), 1);
+	assert_shown(world, "1.1 score 3 (1) 21 v1\n");
+	t_update(world, "id=1 price=11 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) update 1=11* 2='a' 3={}\n1.1 score 3 (1) 23 v1\n");
+	t_intervention(world, OP_UPDATE, 1, "item_key=(1) action='boost' factor=3.0");
+	t_commit(world);
+	assert_int_equal(u_time(world, 0), 1);
+	assert_shown(world, "1.1 score 3 (1) 33 v1\n");
+	withdraw(world, 1);
+	assert_int_equal(u_time(world, 0), 1);
+	assert_shown(world, "1.1 score 3 (1) 11 v1\n");
+	assert_int_equal(u_time(world, 1000000), 0);
+	world_free(world);
+}
+
+/* One that is moved to another item leaves the first. */
+static void
+a_row_that_names_another_item_frees_the_first(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='boost' factor=2.0");
+	u_time(world, 0);
+	world_hide(world);
+	t_intervention(world, OP_UPDATE, 1, "item_key=(2) action='boost' factor=2.0");
+	t_commit(world);
+	assert_int_equal(u_time(world, 0), 1);
+	assert_shown(world, "1.1 score 3 (1) 10 v1\n2.1 score 3 (2) 40 v1\n");
+	world_free(world);
+}
+
+static const struct
+{
+	const char *what;
+	const char *shown;
+} actions[] = {
+	{"action='boost' addend=5.0", "1.1 score 3 (1) 15 v1\n"},
+	{"action='bury' factor=0.5", "1.1 score 3 (1) 5 v1\n"},
+	{"action='bury'", "1.1 score 3 (1) 10 v1 tier -1\n"},
+	{"action='bury' tier=-7", "1.1 score 3 (1) 10 v1 tier -7\n"},
+	{"action='tier' tier=4", "1.1 score 3 (1) 10 v1 tier 4\n"},
+	{"action='top'", "1.1 score 3 (1) 10 v1 tier 4095\n"},
+	{"action='bottom'", "1.1 score 3 (1) 10 v1 tier -4095\n"},
+	{"action='pin' position=3", "1.1 score 3 (1) 10 v1 pin 3\n"},
+	{"action='freeze' score=7.5", "1.1 score 3 (1) 7.5 v1\n"},
+	{"action='block'", "1.1 remove 3 (1)\n"},
+	{"action='allow'", ""},
+};
+
+static void
+every_action_is_told_and_taken_back(void **state)
+{
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
+	{
+		World *world = steered_world(BY_PRICE);
+		char what[128];
+
+		snprintf(what, sizeof(what), "item_key=(1) %s valid_until=@10", actions[i].what);
+		intervene(world, 1, what);
+		u_time(world, 0);
+		assert_shown(world, actions[i].shown);
+		/* at its end, to the microsecond, and once */
+		assert_int_equal(u_time(world, 9), 0);
+		assert_int_equal(u_time(world, 10), 1);
+		assert_int_equal(world->units[world->nunits - 1].unit.now_us, WORLD_BEGIN_US + 10000000);
+		assert_shown(world, actions[i].shown[0] != '\0' ? "1.1 score 3 (1) 10 v1\n" : "");
+		assert_int_equal(u_time(world, 1000000), 0);
+		world_free(world);
+	}
+}
+
+static void
+allow_lets_an_item_in_that_where_leaves_out(void **state)
+{
+	World *world = steered_world(CHEAP);
+
+	t_update(world, "id=1 price=500 title=~ att=~");
+	t_commit(world);
+	world_hide(world);
+	intervene(world, 1, "item_key=(1) action='allow'");
+	u_time(world, 0);
+	assert_shown(world, "1.1 score 3 (1) 500 v1\n");
+	intervene(world, 2, "item_key=(1) action='block'");
+	u_time(world, 0);
+	assert_shown(world, "1.1 remove 3 (1)\n");
+	world_free(world);
+}
+
+static void
+one_ranking_or_all_of_them(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	t_ranking(world, OP_INSERT, "twice", "public.item", "term p weight 2 price missing skip", true, 1);
+	t_commit(world);
+	u_rescore_all(world, 100);
+	world_hide(world);
+	intervene(world, 1, "ranking='twice' item_key=(1) action='boost' factor=10.0");
+	u_time(world, 0);
+	assert_shown(world, "1.2 score 3 (1) 200 v1\n");
+	intervene(world, 2, "item_key=(1) action='tier' tier=1");
+	u_time(world, 0);
+	assert_shown(world, "1.1 score 3 (1) 10 v1 tier 1\n1.2 score 3 (1) 200 v1 tier 1\n");
+	world_free(world);
+}
+
+static void
+priority_and_then_the_later_one_decides(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 9, "item_key=(1) action='tier' tier=1");
+	intervene(world, 3, "item_key=(1) action='tier' tier=2");
+	u_time(world, 0);
+	assert_shown(world, "1.1 score 3 (1) 10 v1 tier 2\n");
+	intervene(world, 4, "item_key=(1) action='tier' tier=3 priority=-1");
+	assert_int_equal(u_time(world, 0), 1);
+	assert_shown(world, "");
+	/* an update makes it the later one */
+	t_intervention(world, OP_UPDATE, 9, "item_key=(1) action='tier' tier=5");
+	t_commit(world);
+	u_time(world, 0);
+	assert_shown(world, "1.1 score 3 (1) 10 v1 tier 5\n");
+	/* the factor of the one with priority comes first: (10 * 2 + 1), not (10 + 1) * 2 */
+	intervene(world, 5, "item_key=(1) action='boost' addend=1.0");
+	intervene(world, 6, "item_key=(1) action='boost' factor=2.0 priority=1");
+	u_time(world, 0);
+	assert_shown(world, "1.1 score 3 (1) 21 v1 tier 5\n");
+	world_free(world);
+}
+
+/* ---- pins ----------------------------------------------------------------------------------- */
+
+static void
+pins_give_way_and_move_up_again(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='pin' position=1 valid_until=@10");
+	intervene(world, 2, "item_key=(2) action='pin' position=1 priority=-1");
+	intervene(world, 3, "item_key=(3) action='pin' position=2 priority=-2");
+	assert_int_equal(u_time(world, 0), 1);
+	assert_shown(world, "1.1 score 3 (1) 10 v1 pin 1\n2.1 score 3 (2) 20 v1 pin 2\n3.1 score 3 (3) 30 v1 pin 3\n");
+	assert_int_equal(u_time(world, 10), 1);
+	assert_shown(world, "1.1 score 3 (1) 10 v1\n2.1 score 3 (2) 20 v1 pin 1\n3.1 score 3 (3) 30 v1 pin 2\n");
+	withdraw(world, 2);
+	assert_int_equal(u_time(world, 11), 1);
+	/* the third wanted no better than 2 */
+	assert_shown(world, "2.1 score 3 (2) 20 v1\n");
+	world_free(world);
+}
+
+/* ---- when ----------------------------------------------------------------------------------- */
+
+static void
+begin_and_end_are_one_emission_each_across_restarts(void **state)
+{
+	for (int restart = 0; restart < 8; restart++)
+	{
+		World *world = steered_world(BY_PRICE);
+
+		intervene(world, 1, "item_key=(1) action='boost' factor=2.0 valid_from=@10 valid_until=@20");
+		u_time(world, 0);
+		assert_shown(world, "");
+		world_commit(world);
+		if (restart & 1)
+			world_reopen(world);
+		assert_int_equal(u_time(world, 10), 1);
+		assert_int_equal(world->units[world->nunits - 1].unit.id, WORLD_BEGIN_US + 10000000);
+		assert_shown(world, "1.1 score 3 (1) 20 v1\n");
+		world_commit(world);
+		if (restart & 2)
+			world_reopen(world);
+		/* nobody was there for long: the time told is the one that was set */
+		assert_int_equal(u_time(world, 5000), 1);
+		assert_int_equal(world->units[world->nunits - 1].unit.id, WORLD_BEGIN_US + 20000000);
+		assert_shown(world, "1.1 score 3 (1) 10 v1\n");
+		world_commit(world);
+		if (restart & 4)
+			world_reopen(world);
+		assert_int_equal(u_time(world, 1000000), 0);
+		world_free(world);
+	}
+}
+
+/* Down for the whole of it: both are told, each with its own time. */
+static void
+what_began_and_ended_while_nobody_was_there_is_told(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='boost' factor=2.0 valid_from=@10 valid_until=@20");
+	intervene(world, 2, "item_key=(2) action='block' valid_from=@15 valid_until=@16");
+	u_time(world, 0);
+	world_commit(world);
+	world_reopen(world);
+	assert_int_equal(u_time(world, 100), 4);
+	assert_shown(world, "1.1 score 3 (1) 20 v1\n1.1 remove 3 (2)\n1.1 score 3 (2) 20 v1\n1.1 score 3 (1) 10 v1\n");
+	world_free(world);
+}
+
+static void
+many_that_begin_at_once_take_as_many_units_as_the_limit_says(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	for (int id = 1; id <= 3; id++)
+	{
+		char what[80];
+
+		snprintf(what, sizeof(what), "item_key=(%d) action='tier' tier=1 valid_from=@10", id);
+		t_intervention(world, OP_INSERT, id, what);
+	}
+	t_commit(world);
+	u_time(world, 0);
+	u_timer(world, WORLD_BEGIN_US + 10000000, 2);
+	assert_shown(world, "1.1 score 3 (1) 10 v1 tier 1\n2.1 score 3 (2) 20 v1 tier 1\n");
+	assert_int_equal(u_time(world, 10), 1);
+	assert_shown(world, "1.1 score 3 (3) 30 v1 tier 1\n");
+	world_free(world);
+}
+
+static void
+one_that_is_withdrawn_before_it_begins_never_does(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='boost' factor=2.0 valid_from=@10 valid_until=@20");
+	u_time(world, 0);
+	withdraw(world, 1);
+	u_time(world, 5);
+	assert_int_equal(u_time(world, 100), 0);
+	assert_shown(world, "");
+	world_free(world);
+}
+
+/* ---- items come and go ------------------------------------------------------------------------ */
+
+static void
+an_item_that_comes_later_meets_it(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(7) action='boost' factor=2.0 valid_until=@20");
+	assert_int_equal(u_time(world, 0), 1);
+	t_insert(world, "id=7 price=7 title='x' att={}");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (7) insert 1=7* 2='x'* 3={}*\n1.1 score 3 (7) 14 v1\n");
+	t_delete(world, "id=7");
+	t_commit(world);
+	world_hide(world);
+	/* its timer went with it */
+	assert_int_equal(u_time(world, 100), 0);
+	world->now_us += 30000000;
+	t_insert(world, "id=7 price=7 title='x' att={}");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (7) insert 1=7* 2='x'* 3={}*\n1.1 score 3 (7) 7 v1\n");
+	world_free(world);
+}
+
+static void
+a_table_that_is_emptied_takes_its_timers_along(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='boost' factor=2.0 valid_until=@20");
+	u_time(world, 0);
+	t_truncate(world, &world->item);
+	t_commit(world);
+	world_hide(world);
+	assert_int_equal(u_time(world, 100), 0);
+	world_free(world);
+}
+
+static void
+a_table_that_is_watched_again_is_steered_again(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "item_key=(1) action='boost' factor=2.0");
+	u_time(world, 0);
+	t_watch(world, OP_DELETE, "public.item", NULL);
+	t_commit(world);
+	assert_int_equal(u_time(world, 100), 0);
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_commit(world);
+	world_hide(world);
+	t_insert(world, "id=1 price=10 title='a' att={}");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) insert 1=10* 2='a'* 3={}*\n1.1 score 3 (1) 20 v1\n");
+	world_free(world);
+}
+
+/* ---- by condition ------------------------------------------------------------------------------ */
+
+static void
+a_condition_meets_items_that_are_there_and_those_that_come_into_it(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "condition='price > 15' action='block' valid_until=@50");
+	u_rescore_all(world, 2);
+	assert_shown(world, "1.1 remove 3 (2)\n1.1 remove 3 (3)\n");
+	t_update(world, "id=1 price=16 title=~ att=~");
+	t_update(world, "id=2 price=5 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) update 1=16* 2='a' 3={}\n1.1 remove 3 (1)\n"
+						"2.0 change 3 (2) update 1=5* 2='b' 3={}\n2.1 score 3 (2) 5 v1\n");
+	/* its end is each item's own timer: no walk over all */
+	assert_int_equal(u_time(world, 50), 1);
+	assert_shown(world, "1.1 score 3 (1) 16 v1\n2.1 score 3 (3) 30 v1\n");
+	world_free(world);
+}
+
+static void
+a_condition_that_does_not_bind_is_told_and_about_nothing(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	t_watch(world, OP_UPDATE, "public.item", NULL);
+	t_commit(world);
+	u_rescore_all(world, 10);
+	world_hide(world);
+	intervene(world, 1, "condition='colour > 15' action='block'");
+	assert_non_null(strstr(world_text(world), "quarantine () condition: the definition reads \"colour\""));
+	u_rescore_all(world, 10);
+	assert_shown(world, "");
+	intervene(world, 2, "condition='price >' action='block'");
+	assert_non_null(strstr(world_text(world), "condition: expected"));
+	world_free(world);
+}
+
+static void
+rows_that_make_no_sense_are_told(void **state)
+{
+	static const char *const rows[] = {
+		"action='boost' factor=2.0",						/* about nothing */
+		"item_key=(1) condition='price > 1' action='block'", /* about two things */
+		"item_key=(1) action='praise'",
+		"item_key=(1) action='pin'",
+		"condition='price > 1' action='pin' position=1",
+		"item_key=(1) action='boost' factor=-1.0",
+		"item_key=(1) action='tier' tier=99999",
+		"item_key=(1) action='pin' position=0",
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	{
+		World *world = steered_world(BY_PRICE);
+
+		intervene(world, 1, rows[i]);
+		assert_non_null(strstr(world_text(world), "not a row of walrank.intervention"));
+		assert_int_equal(u_time(world, 100), 0);
+		world_free(world);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_item_follows_its_intervention_from_its_row_to_its_end),
+		cmocka_unit_test(a_row_that_names_another_item_frees_the_first),
+		cmocka_unit_test(every_action_is_told_and_taken_back),
+		cmocka_unit_test(allow_lets_an_item_in_that_where_leaves_out),
+		cmocka_unit_test(one_ranking_or_all_of_them),
+		cmocka_unit_test(priority_and_then_the_later_one_decides),
+		cmocka_unit_test(pins_give_way_and_move_up_again),
+		cmocka_unit_test(begin_and_end_are_one_emission_each_across_restarts),
+		cmocka_unit_test(what_began_and_ended_while_nobody_was_there_is_told),
+		cmocka_unit_test(many_that_begin_at_once_take_as_many_units_as_the_limit_says),
+		cmocka_unit_test(one_that_is_withdrawn_before_it_begins_never_does),
+		cmocka_unit_test(an_item_that_comes_later_meets_it),
+		cmocka_unit_test(a_table_that_is_emptied_takes_its_timers_along),
+		cmocka_unit_test(a_table_that_is_watched_again_is_steered_again),
+		cmocka_unit_test(a_condition_meets_items_that_are_there_and_those_that_come_into_it),
+		cmocka_unit_test(a_condition_that_does_not_bind_is_told_and_about_nothing),
+		cmocka_unit_test(rows_that_make_no_sense_are_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
