@@ -63,7 +63,8 @@ struct Backfills
 static const char *const config_tables[] = {"walrank.watched", "walrank.ranking", "walrank.intervention",
 											"walrank.control"};
 #define CONFIG_TABLES 4
-#define CONFIG_TABLES_NEEDED SCORER_CONFIG_TABLES /* control feeds no scorer state: read when it is asked for */
+#define CONFIG_TABLES_NEEDED                                                                                 \
+	SCORER_CONFIG_TABLES /* control feeds no scorer state: read when it is asked for */
 
 static const char *const wish_words[] = {"", "start", "cancel"};
 

@@ -21,6 +21,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "daemon/space.h"
+#include "daemon/timers.h"
 #include "daemon/verbs.h"
 #include "rules.h"
 
@@ -42,6 +43,7 @@ typedef struct Daemon
 	State state;
 	SourceSettings settings;
 	HousekeepingParts parts;
+	Timers timers;
 	Housekeeping *housekeeping;
 	Control *control;
 	Steering steering;
@@ -322,12 +324,17 @@ start(Daemon *daemon, Error *err)
 	space_set_quotas(&daemon->state, daemon->config);
 	pthread_create(&daemon->sync_thread, NULL, sync_main, daemon);
 	daemon->parts.scorer = scorer_thread_start(&daemon->state, daemon->config, thread_failed, daemon);
+	daemon->timers = (Timers){.journal = daemon->state.journal,
+							  .scorer = daemon->parts.scorer,
+							  .limit = (uint32_t) daemon->config->source.part_changes};
 	context = (SessionContext){.settings = &daemon->settings,
 							   .journal = daemon->state.journal,
 							   .state_dirfd = daemon->state.dirfd,
 							   .skip_to = daemon->request->skip_to,
 							   .engine = SCORER_ENGINE,
-							   .libm = rules_libm_fingerprint()};
+							   .libm = rules_libm_fingerprint(),
+							   .settle = timers_catch_up,
+							   .settle_context = &daemon->timers};
 	daemon->parts.receiver = receiver_create(&context);
 	if (!backfills_start(daemon->state.dirfd, &daemon->settings, &daemon->config->backfill,
 						 daemon->state.journal, daemon->parts.scorer, thread_failed, daemon,

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/space.h"
+#include "daemon/timers.h"
 
 #define STEP_US INT64_C(200000)
 #define APPEND_WAIT_US INT64_C(100000)
@@ -86,37 +87,14 @@ append_rescore(Housekeeping *housekeeping, Error *err)
 	return wants->rescore_job == 0 || append_asked(housekeeping, &unit, slice_make(NULL, 0), err);
 }
 
-/*
- * What an intervention begins or ends is told with the moment that was set, one unit each, however late; scores that
- * only move with their age go together.
- */
 static bool
 append_timer(Housekeeping *housekeeping, Error *err)
 {
-	const ScorerWants *wants = &housekeeping->view.wants;
-	const int64_t now_us = clock_wall_us();
-	Unit unit = {.kind = UNIT_TIMER, .limit = (uint32_t) housekeeping->parts.config->source.part_changes};
+	const uint32_t limit = (uint32_t) housekeeping->parts.config->source.part_changes;
+	Unit unit;
 
-	if (wants->timer_boundary_us <= now_us)
-		unit.id = (uint64_t) wants->timer_boundary_us;
-	else if (wants->timer_clock_us <= now_us)
-		unit.id = (uint64_t) now_us;
-	else if (!wants->timers_at_once)
-		return true;
-	unit.now_us = (int64_t) unit.id;
-	return append_asked(housekeeping, &unit, slice_make(NULL, 0), err);
-}
-
-/* Until the next one that is known of. */
-static int64_t
-timer_wait_us(const Housekeeping *housekeeping)
-{
-	const ScorerWants *wants = &housekeeping->view.wants;
-	const int64_t due_us = wants->timer_boundary_us < wants->timer_clock_us ? wants->timer_boundary_us
-																			 : wants->timer_clock_us;
-	const int64_t now_us = clock_wall_us();
-
-	return due_us <= now_us ? 0 : due_us - now_us < STEP_US ? due_us - now_us : STEP_US;
+	return !timers_unit(&housekeeping->view.wants, clock_wall_us(), limit, &unit) ||
+		   append_asked(housekeeping, &unit, slice_make(NULL, 0), err);
 }
 
 /* Every sink learns that something was not delivered. */
@@ -186,7 +164,8 @@ housekeeping_main(void *arg)
 			housekeeping->parts.failed(housekeeping->parts.context, &err);
 			break;
 		}
-		scorer_thread_wait(housekeeping->parts.scorer, version, timer_wait_us(housekeeping));
+		scorer_thread_wait(housekeeping->parts.scorer, version,
+						   timers_wait_us(&housekeeping->view.wants, clock_wall_us(), STEP_US));
 	}
 	PQfinish(housekeeping->beat);
 	return NULL;

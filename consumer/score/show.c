@@ -151,7 +151,7 @@ static void
 judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, Judgement *judgement,
 	  Emitted *will)
 {
-	const Steering *steering = &scorer->steering;
+	const ItemSteering *steering = &scorer->steering;
 	RuleInput input = {.values = scorer->values, .now_us = scorer->unit.now_us - PG_EPOCH_US};
 	RuleResult organic = {.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
 

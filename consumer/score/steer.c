@@ -256,7 +256,7 @@ steer_relink(Scorer *scorer, Error *err)
 /* ---- the item at hand ----------------------------------------------------------------------- */
 
 static void
-steering_add(Steering *steering, const Intervention *one)
+steering_add(ItemSteering *steering, const Intervention *one)
 {
 	if (steering->count == steering->capacity)
 	{
@@ -270,7 +270,7 @@ steering_add(Steering *steering, const Intervention *one)
 }
 
 void
-steer_free(Steering *steering)
+steer_free(ItemSteering *steering)
 {
 	free(steering->list);
 	free(steering->rules);
@@ -304,7 +304,7 @@ condition_holds(Scorer *scorer, const Intervention *one, Slice key, Slice image,
 bool
 steer_collect(Scorer *scorer, const Relation *relation, Slice key, Slice image)
 {
-	Steering *steering = &scorer->steering;
+	ItemSteering *steering = &scorer->steering;
 	const Intervention *mine;
 
 	steering->count = 0;
@@ -354,7 +354,7 @@ pins_boundary(const Relation *relation, const Ranking *ranking, int64_t now_us)
 void
 steer_apply(Scorer *scorer, const Ranking *ranking, int64_t *boundary_us)
 {
-	Steering *steering = &scorer->steering;
+	ItemSteering *steering = &scorer->steering;
 	const int64_t now_us = scorer->unit.now_us;
 	bool pinned = false;
 

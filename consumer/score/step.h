@@ -70,7 +70,7 @@ typedef enum
 } TimerKind;
 
 /* The interventions that are about the item at hand, whatever the time, in order of precedence. */
-typedef struct Steering
+typedef struct ItemSteering
 {
 	const Intervention **list;
 	int count;
@@ -80,7 +80,7 @@ typedef struct Steering
 	RuleIntervention *rules;
 	const RuleIntervention **active;
 	int nactive;
-} Steering;
+} ItemSteering;
 
 struct Scorer
 {
@@ -137,7 +137,7 @@ struct Scorer
 	Buffer value;
 	Buffer key;
 	RuleValue values[RULES_ATTRIBUTES_MAX];
-	Steering steering;
+	ItemSteering steering;
 	Touch touch;
 	bool settled[WIRE_COLUMNS_MAX];
 };
@@ -236,7 +236,7 @@ extern bool steer_row_gone(Scorer *scorer, const struct Row *row, Error *err);
 /* A watched relation appeared, went, or has another version. */
 extern bool steer_relink(Scorer *scorer, Error *err);
 extern void steer_load(Scorer *scorer);
-extern void steer_free(Steering *steering);
+extern void steer_free(ItemSteering *steering);
 /* scorer->steering: all that is about the item. */
 extern bool steer_collect(Scorer *scorer, const Relation *relation, Slice key, Slice image);
 /* steering.active: what is in force in the ranking now. *boundary_us: when that changes. */

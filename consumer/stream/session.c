@@ -215,7 +215,9 @@ start_stream(const SessionContext *context, Session *session, PGconn *sql, Error
 		return false;
 	if (!append_skip(context, session, head.end_lsn, err) || !append_config(context, sql, err) ||
 		!source_take_epoch(sql, &ours->stream_id, control.owner_epoch, &epoch, err) ||
-		!append_connect(context, session, epoch, err) || !settle_journal(context->journal, &head, err))
+		!append_connect(context, session, epoch, err) ||
+		(context->settle != NULL && !context->settle(context->settle_context, context->stop, err)) ||
+		!settle_journal(context->journal, &head, err))
 		return false;
 	session->start = head.end_lsn;
 	return source_start(session->conn, context->settings, session->start, err) &&

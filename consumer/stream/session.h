@@ -5,7 +5,7 @@
  * and the publications fit (rules C1 to C7).
  * Then, in this order, each durable before the next: a GAP over what a person skips, a GAP for tables that
  * are newly published, CONFIG when the options differ from the last ones journaled, owner_epoch + 1 in
- * the control row, CONNECT, START_REPLICATION at H, and C3 again.
+ * the control row, CONNECT, timers that fell due meanwhile, START_REPLICATION at H, and C3 again.
  */
 #ifndef WALRANK_SESSION_H
 #define WALRANK_SESSION_H
@@ -33,6 +33,9 @@ typedef struct SessionContext
 	Lsn skip_to;			 /* a start position given by hand; 0 = none. For the first session alone */
 	uint32_t engine;
 	uint64_t libm;
+	/* journals what is older than anything the stream will bring; NULL = nothing does */
+	bool (*settle)(void *settle_context, const atomic_bool *stop, Error *err);
+	void *settle_context;
 } SessionContext;
 
 extern bool session_open(const SessionContext *context, Session *session, Error *err);

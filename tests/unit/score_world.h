@@ -344,9 +344,9 @@ static const char *const watched_columns[] = {"*relation:t", "map:t", "since:z",
 static const char *const ranking_columns[] = {"*name:t",   "relation:t", "definition:t",
 											  "enabled:b", "version:i",	 NULL};
 static const char *const intervention_columns[] = {
-	"*id:i",	"relation:t", "ranking:t", "key:j",		   "condition:t",	"action:t",	  "position:i", "tier:i",
-	"factor:d", "addend:d",	  "score:d",   "valid_from:z", "valid_until:z", "priority:i", "author:t",	"reason:t",
-	"item_key:y", NULL};
+	"*id:i",		 "relation:t", "ranking:t", "key:j",	"condition:t", "action:t",
+	"position:i",	 "tier:i",	   "factor:d",	"addend:d", "score:d",	   "valid_from:z",
+	"valid_until:z", "priority:i", "author:t",	"reason:t", "item_key:y",  NULL};
 static const char *const item_columns[] = {"*id:i", "price:i", "title:t", "att:j", NULL};
 
 static inline void
@@ -641,8 +641,9 @@ t_ranking(World *world, WireOp op, const char *name, const char *relation, const
 static inline void
 t_intervention(World *world, WireOp op, int id, const char *what)
 {
-	static const char *const fallback[] = {NULL,   "'public.item'", "null", "null", "null", "null", "null", "null", "null",
-										   "null", "null",			"@0",	"null", "0",	"'me'", "'why'", "null"};
+	static const char *const fallback[] = {NULL,   "'public.item'", "null", "null", "null", "null", "null",
+										   "null", "null",			"null", "null", "@0",	"null", "0",
+										   "'me'", "'why'",			"null"};
 	Buffer text = {0};
 
 	buffer_printf(&text, "id=%d", id);

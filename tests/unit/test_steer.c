@@ -190,7 +190,8 @@ pins_give_way_and_move_up_again(void **state)
 	intervene(world, 2, "item_key=(2) action='pin' position=1 priority=-1");
 	intervene(world, 3, "item_key=(3) action='pin' position=2 priority=-2");
 	assert_int_equal(u_time(world, 0), 1);
-	assert_shown(world, "1.1 score 3 (1) 10 v1 pin 1\n2.1 score 3 (2) 20 v1 pin 2\n3.1 score 3 (3) 30 v1 pin 3\n");
+	assert_shown(world,
+				 "1.1 score 3 (1) 10 v1 pin 1\n2.1 score 3 (2) 20 v1 pin 2\n3.1 score 3 (3) 30 v1 pin 3\n");
 	assert_int_equal(u_time(world, 10), 1);
 	assert_shown(world, "1.1 score 3 (1) 10 v1\n2.1 score 3 (2) 20 v1 pin 1\n3.1 score 3 (3) 30 v1 pin 2\n");
 	withdraw(world, 2);
@@ -245,7 +246,8 @@ what_began_and_ended_while_nobody_was_there_is_told(void **state)
 	world_commit(world);
 	world_reopen(world);
 	assert_int_equal(u_time(world, 100), 4);
-	assert_shown(world, "1.1 score 3 (1) 20 v1\n1.1 remove 3 (2)\n1.1 score 3 (2) 20 v1\n1.1 score 3 (1) 10 v1\n");
+	assert_shown(world,
+				 "1.1 score 3 (1) 20 v1\n1.1 remove 3 (2)\n1.1 score 3 (2) 20 v1\n1.1 score 3 (1) 10 v1\n");
 	world_free(world);
 }
 
@@ -384,7 +386,7 @@ static void
 rows_that_make_no_sense_are_told(void **state)
 {
 	static const char *const rows[] = {
-		"action='boost' factor=2.0",						/* about nothing */
+		"action='boost' factor=2.0",						 /* about nothing */
 		"item_key=(1) condition='price > 1' action='block'", /* about two things */
 		"item_key=(1) action='praise'",
 		"item_key=(1) action='pin'",
@@ -403,6 +405,294 @@ rows_that_make_no_sense_are_told(void **state)
 		assert_int_equal(u_time(world, 100), 0);
 		world_free(world);
 	}
+}
+
+/* ---- a month ---------------------------------------------------------------------------------- */
+/*
+ * Thousands of interventions in virtual time, while the daemon is killed again and again, often for hours.  What was told
+ * is compared with what a walk over all boundaries says, which knows nothing of timers.
+ */
+#define MONTH_S (30 * 86400)
+#define MONTH_ITEMS 400
+#define MONTH_RESTARTS 50
+
+typedef struct Planned
+{
+	int id;
+	int item;
+	int64_t row_s; /* when its row is written */
+	int64_t from_s;
+	int64_t until_s;
+	char action; /* t(ier), b(oost), x (block) */
+	int amount;
+	int priority;
+} Planned;
+
+typedef struct Told
+{
+	bool shown;
+	int tier;
+	double score;
+} Told;
+
+static unsigned month_seed;
+
+static int
+dice(int sides)
+{
+	month_seed = month_seed * 1103515245 + 12345;
+	return (int) (month_seed >> 8) % sides;
+}
+
+static int
+by_row(const void *a, const void *b)
+{
+	const Planned *left = a;
+	const Planned *right = b;
+
+	return left->row_s != right->row_s ? (left->row_s < right->row_s ? -1 : 1) : left->id - right->id;
+}
+
+static Planned *
+plan_month(int count)
+{
+	Planned *plan = xcalloc((size_t) count, sizeof(*plan));
+
+	for (int i = 0; i < count; i++)
+	{
+		Planned *one = &plan[i];
+
+		one->item = 1 + dice(MONTH_ITEMS);
+		one->from_s = 10 + dice(MONTH_S - 20);
+		one->until_s = dice(8) == 0 ? INT64_MAX : one->from_s + 1 + dice(dice(2) == 0 ? 60 : 5 * 86400);
+		/* some rows come when they are in force already */
+		one->row_s = dice(10) == 0 ? one->from_s : one->from_s - 1 - dice((int) one->from_s - 1);
+		one->action = "ttbbx"[dice(5)];
+		one->amount = 2 + dice(5);
+		one->priority = dice(3);
+	}
+	qsort(plan, (size_t) count, sizeof(*plan), by_row);
+	for (int i = 0; i < count; i++)
+		plan[i].id = i + 1; /* in the order of their commits, so that the later one has the greater id */
+	return plan;
+}
+
+/* Where an item of price 1 stands at a time. */
+static Told
+stands_at(const Planned *const *mine, int n, int64_t second)
+{
+	Told told = {true, 0, 1};
+	const Planned *tier = NULL;
+
+	for (int i = 0; i < n; i++)
+	{
+		const Planned *one = mine[i];
+
+		if (second < one->from_s || second >= one->until_s)
+			continue;
+		if (one->action == 'x')
+			return (Told){false, 0, 0};
+		if (one->action == 'b')
+			told.score *= one->amount;
+		else if (tier == NULL || one->priority > tier->priority ||
+				 (one->priority == tier->priority && one->id > tier->id))
+			tier = one;
+	}
+	told.tier = tier != NULL ? tier->amount : 0;
+	return told;
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+	const int64_t left = *(const int64_t *) a;
+	const int64_t right = *(const int64_t *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* "second shown tier score", a line each time something has to be told of the item. */
+static void
+expect_item(Buffer *out, const Planned *plan, int count, int item)
+{
+	const Planned **mine = xmalloc((size_t) count * sizeof(*mine));
+	int64_t *times = xmalloc((size_t) (2 * count) * sizeof(*times));
+	Told stood = {true, 0, 1};
+	int n = 0;
+	int ntimes = 0;
+
+	for (int i = 0; i < count; i++)
+		if (plan[i].item == item)
+		{
+			mine[n++] = &plan[i];
+			times[ntimes++] = plan[i].from_s;
+			times[ntimes++] = plan[i].until_s;
+		}
+	qsort(times, (size_t) ntimes, sizeof(*times), by_time);
+	for (int i = 0; i < ntimes && times[i] <= MONTH_S + 10 * 86400; i++)
+	{
+		Told told = stands_at(mine, n, times[i]);
+
+		if (told.shown == stood.shown && told.tier == stood.tier && told.score == stood.score)
+			continue;
+		buffer_printf(out, "%lld %d %d %.17g\n", (long long) times[i], told.shown, told.tier, told.score);
+		stood = told;
+	}
+	free(mine);
+	free(times);
+}
+
+/* The same of what was told. */
+static void
+collect_items(World *world, Buffer items[MONTH_ITEMS + 1])
+{
+	RecordReader reader;
+	RecordEntry entry;
+	Error err = {0};
+	bool done;
+
+	for (size_t at = world->shown; at < world->feed.len;)
+	{
+		uint64_t len;
+
+		memcpy(&len, world->feed.data + at, 8);
+		must(record_open(slice_make(world->feed.data + at + 8, len), &reader, &err), &err);
+		at += 8 + len;
+		for (;;)
+		{
+			WireCursor key;
+			WireValue value;
+			Slice body;
+
+			must(record_next(&reader, &entry, &done, &err), &err);
+			if (done)
+				break;
+			if (entry.kind != RECORD_SCORE && entry.kind != RECORD_REMOVE)
+				continue;
+			key = wire_cursor(entry.key);
+			assert_true(wire_value_next(&key, &body) && wire_value(body, &value));
+			assert_in_range(value.integer, 1, MONTH_ITEMS);
+			assert_int_equal((reader.header.now_us - WORLD_BEGIN_US) % 1000000, 0);
+			buffer_printf(&items[value.integer], "%lld %d %d %.17g\n",
+						  (long long) (reader.header.now_us - WORLD_BEGIN_US) / 1000000,
+						  entry.kind == RECORD_SCORE, entry.kind == RECORD_SCORE ? entry.score.tier : 0,
+						  entry.kind == RECORD_SCORE ? entry.score.score : 0);
+		}
+	}
+}
+
+/* As after a kill: the store falls back to its last commit, the feed is cut to it, units come again. */
+static void
+month_kill(World *world, size_t committed_feed)
+{
+	world->feed.len = committed_feed;
+	world_reopen(world);
+	for (int i = (int) store_position(world->store).seq; i < world->nunits; i++)
+		world_play(world, &world->units[i]);
+}
+
+static World *
+month_world(void)
+{
+	World *world = world_create(10000);
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_ranking(world, OP_INSERT, "home", "public.item", BY_PRICE, true, 1);
+	t_commit(world);
+	for (int id = 1; id <= MONTH_ITEMS; id++)
+	{
+		char text[80];
+
+		snprintf(text, sizeof(text), "id=%d price=1 title='a' att={}", id);
+		t_insert(world, text);
+	}
+	t_commit(world);
+	world_hide(world);
+	return world;
+}
+
+static void
+write_row(World *world, const Planned *one)
+{
+	char what[160];
+	char until[32] = "null";
+
+	if (one->until_s != INT64_MAX)
+		snprintf(until, sizeof(until), "@%lld", (long long) one->until_s);
+	snprintf(what, sizeof(what),
+			 "item_key=(%d) action='%s' %s=%d%s valid_from=@%lld valid_until=%s priority=%d", one->item,
+			 one->action == 't'	  ? "tier"
+			 : one->action == 'b' ? "boost"
+								  : "block",
+			 one->action == 'b'	  ? "factor"
+			 : one->action == 't' ? "tier"
+								  : "x",
+			 one->amount, one->action == 'b' ? ".0" : "", (long long) one->from_s, until, one->priority);
+	world->now_us = WORLD_BEGIN_US + one->row_s * 1000000;
+	t_intervention(world, OP_INSERT, one->id, what);
+	t_commit(world);
+}
+
+static void
+every_boundary_of_a_month_is_told_once_at_its_time(void **state)
+{
+	const char *given = getenv("WALRANK_SEED");
+	const int count = 10000;
+	Planned *plan;
+	World *world;
+	Buffer *told = xcalloc(MONTH_ITEMS + 1, sizeof(*told));
+	size_t committed_feed;
+	int restarts = 0;
+	int lines = 0;
+	int units;
+
+	month_seed = given != NULL ? (unsigned) strtoul(given, NULL, 10) : 20261201;
+	print_message("WALRANK_SEED=%u\n", month_seed);
+	plan = plan_month(count);
+	world = month_world();
+	world_commit(world);
+	committed_feed = world->feed.len;
+	for (int i = 0; i < count; i++)
+	{
+		/* whoever writes is there, and so are we: what fell due before has been told */
+		u_time(world, plan[i].row_s);
+		write_row(world, &plan[i]);
+		u_time(world, plan[i].row_s);
+		if (dice(50) == 0)
+		{
+			world_commit(world);
+			committed_feed = world->feed.len;
+		}
+		if (restarts < MONTH_RESTARTS && dice(count / MONTH_RESTARTS) == 0)
+		{
+			month_kill(world, committed_feed);
+			restarts++;
+		}
+	}
+	month_kill(world, committed_feed);
+	u_time(world, MONTH_S + 10 * 86400);
+	collect_items(world, told);
+	for (int item = 1; item <= MONTH_ITEMS; item++)
+	{
+		Buffer expected = {0};
+
+		expect_item(&expected, plan, count, item);
+		for (size_t i = 0; i < expected.len; i++)
+			lines += expected.data[i] == '\n';
+		buffer_append_byte(&expected, '\0');
+		buffer_append_byte(&told[item], '\0');
+		assert_string_equal((const char *) told[item].data, (const char *) expected.data);
+		buffer_free(&expected);
+		buffer_free(&told[item]);
+	}
+	units = u_time(world, MONTH_S + 11 * 86400);
+	print_message("%d interventions, %d restarts, %d emissions, %d units\n", count, restarts, lines,
+				  world->nunits);
+	assert_true(restarts > 20 && lines > count);
+	assert_true(units >= 0);
+	free(told);
+	free(plan);
+	world_free(world);
 }
 
 int
@@ -426,6 +716,7 @@ main(void)
 		cmocka_unit_test(a_condition_meets_items_that_are_there_and_those_that_come_into_it),
 		cmocka_unit_test(a_condition_that_does_not_bind_is_told_and_about_nothing),
 		cmocka_unit_test(rows_that_make_no_sense_are_told),
+		cmocka_unit_test(every_boundary_of_a_month_is_told_once_at_its_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
