@@ -21,9 +21,9 @@ context_memory(void)
 }
 
 static void
-condition_error(const RuleError *error)
+condition_error(const RuleError *error, int code)
 {
-	ereport(ERROR, errcode(error->line > 0 ? ERRCODE_SYNTAX_ERROR : ERRCODE_UNDEFINED_COLUMN),
+	ereport(ERROR, errcode(code),
 			error->line > 0 ? errmsg("line %d, column %d: %s", error->line, error->column, error->message)
 							: errmsg("%s", error->message),
 			errdetail("The condition of the intervention cannot be used."),
@@ -87,43 +87,57 @@ is_one_expression(const char *text, const RuleMemory *memory)
 	return rules_compile(whole, strlen(whole), memory, &error) != NULL;
 }
 
-void
-condition_compile(Condition *condition, const char *text)
+bool
+condition_compile(Condition *condition, const char *text, RuleError *error)
 {
 	RuleMemory memory = context_memory();
 	char *whole = psprintf(BEFORE "%s" AFTER, text);
-	RuleError error = {0};
 	const RuleAttribute *attributes;
 
 	*condition = (Condition){0};
-	condition->program = rules_compile(whole, strlen(whole), &memory, &error);
+	memset(error, 0, sizeof(*error));
+	condition->program = rules_compile(whole, strlen(whole), &memory, error);
 	if (condition->program == NULL)
 	{
-		move_place(&error, text);
-		condition_error(&error);
+		move_place(error, text);
+		return false;
 	}
 	if (!is_one_expression(text, &memory))
-		ereport(
-			ERROR, errcode(ERRCODE_SYNTAX_ERROR), errmsg("the condition is more than one condition"),
-			errdetail("The condition of the intervention cannot be used."),
-			errhint("Write what follows \"where\" in a ranking, without clauses and further statements."));
+	{
+		strlcpy(error->message, "this is more than one condition", sizeof(error->message));
+		strlcpy(error->hint,
+				"Write what follows \"where\" in a ranking, without clauses and further statements.",
+				sizeof(error->hint));
+		return false;
+	}
 	condition->values =
 		palloc0(sizeof(RuleValue) * Max(rules_attributes(condition->program, &attributes), 1));
+	return true;
 }
 
-void
-condition_bind(Condition *condition, Slice relation, const char *map)
+bool
+condition_bind(Condition *condition, Slice relation, const char *map, RuleError *error)
 {
 	RuleMemory memory = context_memory();
-	RuleError error = {0};
 	WireRelation description;
 
 	if (!wire_relation(relation, &description))
 		elog(ERROR, "the description of the table of an intervention is malformed");
+	memset(error, 0, sizeof(*error));
 	condition->binding = rules_bind(condition->program, &description,
-									slice_make(map ? map : "", map ? strlen(map) : 0), &memory, &error);
-	if (condition->binding == NULL)
-		condition_error(&error);
+									slice_make(map ? map : "", map ? strlen(map) : 0), &memory, error);
+	return condition->binding != NULL;
+}
+
+void
+condition_make(Condition *condition, const char *text, Slice relation, const char *map)
+{
+	RuleError error;
+
+	if (!condition_compile(condition, text, &error))
+		condition_error(&error, ERRCODE_SYNTAX_ERROR);
+	if (!condition_bind(condition, relation, map, &error))
+		condition_error(&error, ERRCODE_UNDEFINED_COLUMN);
 }
 
 bool

@@ -21,14 +21,14 @@ typedef struct Condition
 	RuleValue *values; /* room for what the program reads */
 } Condition;
 
-/*
- * Errors name line and column in the condition.  Allocated in the current memory context.
- *   text  of the server's encoding
- */
-extern void condition_compile(Condition *condition, const char *text);
+/* Line and column of the error are those in the condition.  Allocated in the current memory context. */
+extern bool condition_compile(Condition *condition, const char *text, RuleError *error);
 
 /* relation: body of a Relation message, which has to live as long as the condition; map: column, or NULL. */
-extern void condition_bind(Condition *condition, Slice relation, const char *map);
+extern bool condition_bind(Condition *condition, Slice relation, const char *map, RuleError *error);
+
+/* Both; what is wrong is reported as an error of the server. */
+extern void condition_make(Condition *condition, const char *text, Slice relation, const char *map);
 
 /* Whether it holds for the item with these Value and Attribute fields at that time; unknown does not. */
 extern bool condition_holds(const Condition *condition, Slice key, Slice attributes, int64 now_us);

@@ -376,13 +376,14 @@ check_table(const InterventionRow *row, const WatchedTable *table)
 }
 
 static void
-bind_condition(Condition *condition, const WatchedTable *table)
+check_condition(const InterventionRow *row, const WatchedTable *table)
 {
+	Condition condition;
 	StringInfoData relation;
 
 	initStringInfo(&relation);
 	encode_relation(table->relid, NULL, &relation);
-	condition_bind(condition, slice_make(relation.data, relation.len), table->map);
+	condition_make(&condition, row->condition, slice_make(relation.data, relation.len), table->map);
 }
 
 /* ---- the trigger ------------------------------------------------------------------------------- */
@@ -454,7 +455,6 @@ static HeapTuple
 check_whole(HeapTuple tuple, TupleDesc desc, const InterventionRow *row, const InterventionRow *old)
 {
 	WatchedTable table = find_table(row);
-	Condition condition;
 	ItemKey key;
 
 	if (old != NULL && same_whom(row, old) && !can_be_checked(&table))
@@ -465,8 +465,7 @@ check_whole(HeapTuple tuple, TupleDesc desc, const InterventionRow *row, const I
 		key = item_key(table.relid, row->relation, row->key);
 		return with_key(tuple, desc, &key);
 	}
-	condition_compile(&condition, row->condition);
-	bind_condition(&condition, &table);
+	check_condition(row, &table);
 	return with_key(tuple, desc, NULL);
 }
 

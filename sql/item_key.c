@@ -1,8 +1,8 @@
 /*
  * item_key.c -- see item_key.h.
  *
- * The server turns the key into a row of the table in which everything else is NULL
- * (jsonb_populate_record), and the stream's encoder turns that row into bytes.
+ * The server turns the key into a row of the table in which everything else is NULL (jsonb_populate_record), looks
+ * for the item that has that key, and the stream's encoder turns the one or the other into bytes.
  */
 #include "postgres.h"
 
@@ -11,9 +11,12 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
@@ -164,27 +167,6 @@ empty_row(Oid row_type)
 	return row;
 }
 
-/* SELECT the row, and the key as the server writes it. */
-static char *
-row_query(const KeyColumns *columns, bool wrapped)
-{
-	StringInfoData out;
-
-	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT t.r, ");
-	if (columns->n == 1)
-		appendStringInfo(&out, "pg_catalog.to_jsonb((t.r).%s)", quote_identifier(columns->names[0]));
-	for (int i = 0; i < columns->n && columns->n > 1; i++)
-		appendStringInfo(&out, "%s%s, (t.r).%s", i == 0 ? "pg_catalog.jsonb_build_object(" : ", ",
-						 quote_literal_cstr(columns->names[i]), quote_identifier(columns->names[i]));
-	appendStringInfo(
-		&out, "%s FROM (SELECT pg_catalog.jsonb_populate_record($1, %s) AS r OFFSET 0) t",
-		columns->n > 1 ? ")" : "",
-		wrapped ? "$2"
-				: psprintf("pg_catalog.jsonb_build_object(%s, $2)", quote_literal_cstr(columns->names[0])));
-	return out.data;
-}
-
 static void
 check_nulls(const KeyColumns *columns, HeapTupleHeader row)
 {
@@ -200,6 +182,8 @@ check_nulls(const KeyColumns *columns, HeapTupleHeader row)
 	}
 }
 
+/* ---- questions to the server ------------------------------------------------------------------ */
+
 static void
 explain_error(void *arg)
 {
@@ -209,33 +193,119 @@ explain_error(void *arg)
 	errhint("%s", key_shape(columns));
 }
 
-static HeapTupleHeader
-make_row(const KeyColumns *columns, Jsonb *key, Jsonb **canonical)
+/*
+ * The one value of a query about a row ($1) and, unless it is NULL, a key ($2), under settings that are the same for
+ * everybody.  False: no row.
+ */
+static bool
+ask(const KeyColumns *columns, const char *query, Datum row, Jsonb *key, Datum *answer)
 {
-	Oid row_type = get_rel_type_id(columns->relid);
-	Oid types[] = {row_type, JSONBOID};
-	Datum values[] = {empty_row(row_type), JsonbPGetDatum(key)};
-	ErrorContextCallback context = {error_context_stack, explain_error, unconstify(KeyColumns *, columns)};
-	char *query = row_query(columns, is_wrapped(columns, key));
-	HeapTupleHeader row;
-	Datum datum;
+	Oid types[] = {get_rel_type_id(columns->relid), JSONBOID};
+	Datum values[] = {row, JsonbPGetDatum(key)};
+	int level = value_settings_pin();
 	bool isnull;
-	int level;
+	bool found;
 
-	error_context_stack = &context;
-	level = value_settings_pin();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(query, 2, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not make a row of the key");
-	datum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	row = DatumGetHeapTupleHeader(SPI_datumTransfer(datum, false, -1));
-	datum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-	*canonical = isnull ? NULL : DatumGetJsonbP(SPI_datumTransfer(datum, false, -1));
+	if (SPI_execute_with_args(query, key != NULL ? 2 : 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask for an item's key");
+	found = SPI_processed > 0;
+	if (found)
+	{
+		*answer = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		if (isnull)
+			elog(ERROR, "a row of %s is NULL", columns->relation);
+		*answer = SPI_datumTransfer(*answer, false, -1);
+	}
 	SPI_finish();
 	value_settings_unpin(level);
+	return found;
+}
+
+/* A row of the table in which the key is set, and nothing else. */
+static HeapTupleHeader
+make_row(const KeyColumns *columns, Jsonb *key)
+{
+	ErrorContextCallback context = {error_context_stack, explain_error, unconstify(KeyColumns *, columns)};
+	const char *object = "$2";
+	Datum row;
+
+	if (columns->n > 1)
+		check_object(columns, key);
+	if (!is_wrapped(columns, key))
+		object = psprintf("pg_catalog.jsonb_build_object(%s, $2)", quote_literal_cstr(columns->names[0]));
+	error_context_stack = &context;
+	(void) ask(columns, psprintf("SELECT pg_catalog.jsonb_populate_record($1, %s)", object),
+			   empty_row(get_rel_type_id(columns->relid)), key, &row);
 	error_context_stack = context.previous;
-	return row;
+	check_nulls(columns, DatumGetHeapTupleHeader(row));
+	return DatumGetHeapTupleHeader(row);
+}
+
+/* t."Id" OPERATOR(pg_catalog.=) ($1)."Id" AND ..: equal as the primary key understands it. */
+static const char *
+match_of(const KeyColumns *columns)
+{
+	static const char query[] =
+		"SELECT pg_catalog.string_agg(pg_catalog.format('t.%1$I OPERATOR(%2$I.%3$s) ($1).%1$I', a.attname, "
+		"n.nspname,"
+		" o.oprname), ' AND ') FROM pg_catalog.pg_index i,"
+		" ROWS FROM (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indclass::oid[])) AS k "
+		"(attnum, opclass),"
+		" pg_catalog.pg_attribute a, pg_catalog.pg_opclass c, pg_catalog.pg_amop m, pg_catalog.pg_operator o,"
+		" pg_catalog.pg_namespace n WHERE i.indrelid = ($2 ->> 0)::oid AND i.indisprimary"
+		" AND a.attrelid = i.indrelid AND a.attnum = k.attnum AND c.oid = k.opclass AND m.amopfamily = "
+		"c.opcfamily"
+		" AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype AND m.amopstrategy = 3"
+		" AND o.oid = m.amopopr AND n.oid = o.oprnamespace";
+	Datum answer;
+	Jsonb *relid =
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(psprintf("[%u]", columns->relid))));
+
+	(void) ask(columns, query, empty_row(get_rel_type_id(columns->relid)), relid, &answer);
+	return TextDatumGetCString(answer);
+}
+
+/* The row of the table that has the key of this one; NULL: none. */
+static HeapTupleHeader
+find_row(const KeyColumns *columns, HeapTupleHeader key)
+{
+	char *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(columns->relid)),
+											 get_rel_name(columns->relid));
+	char *query = psprintf("SELECT t FROM ONLY %s t WHERE %s", table, match_of(columns));
+	Datum row;
+
+	return ask(columns, query, HeapTupleHeaderGetDatum(key), NULL, &row) ? DatumGetHeapTupleHeader(row)
+																		 : NULL;
+}
+
+static bool
+may_read(Oid relid)
+{
+	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		   DatumGetBool(DirectFunctionCall2(has_schema_privilege_id,
+											ObjectIdGetDatum(get_rel_namespace(relid)),
+											CStringGetTextDatum("USAGE")));
+}
+
+/* The key of a row, as the server writes it. */
+static Jsonb *
+key_json(const KeyColumns *columns, HeapTupleHeader row)
+{
+	StringInfoData query;
+	Datum key;
+
+	initStringInfo(&query);
+	if (columns->n == 1)
+		appendStringInfo(&query, "SELECT pg_catalog.to_jsonb(($1).%s)", quote_identifier(columns->names[0]));
+	for (int i = 0; i < columns->n && columns->n > 1; i++)
+		appendStringInfo(&query, "%s%s, ($1).%s", i == 0 ? "SELECT pg_catalog.jsonb_build_object(" : ", ",
+						 quote_literal_cstr(columns->names[i]), quote_identifier(columns->names[i]));
+	if (columns->n > 1)
+		appendStringInfoChar(&query, ')');
+	(void) ask(columns, query.data, HeapTupleHeaderGetDatum(row), NULL, &key);
+	return DatumGetJsonbP(key);
 }
 
 static bytea *
@@ -259,13 +329,18 @@ ItemKey
 item_key(Oid relid, const char *relation, Jsonb *key)
 {
 	KeyColumns columns = key_columns(relid, relation);
-	HeapTupleHeader row;
-	ItemKey result;
+	HeapTupleHeader row = make_row(&columns, key);
+	HeapTupleHeader item = may_read(relid) ? find_row(&columns, row) : NULL;
 
-	if (columns.n > 1)
-		check_object(&columns, key);
-	row = make_row(&columns, key, &result.canonical);
-	check_nulls(&columns, row);
-	result.bytes = encode_key(&columns, row);
-	return result;
+	if (item != NULL)
+		row = item;
+	return (ItemKey){.bytes = encode_key(&columns, row), .canonical = key_json(&columns, row)};
+}
+
+HeapTupleHeader
+item_row(Oid relid, const char *relation, Jsonb *key)
+{
+	KeyColumns columns = key_columns(relid, relation);
+
+	return find_row(&columns, make_row(&columns, key));
 }

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
 #include "utils/jsonb.h"
 
 /* The table of a name as in walrank.watched; InvalidOid when there is none.  Needs no rights. */
@@ -23,8 +24,12 @@ typedef struct ItemKey
 
 /*
  * relation is the table's name, for messages.  Errors when the key lacks a column, has another one, or a value that its
- * column does not take.  Allocated in the current memory context.
+ * column does not take.  Values may be equal and not the same (1.5 and 1.50, citext): where the caller can see the
+ * item, the key is as the item has it.  Allocated in the current memory context.
  */
 extern ItemKey item_key(Oid relid, const char *relation, Jsonb *key);
+
+/* The item, read with the caller's rights; NULL: there is none. Errors alike. */
+extern HeapTupleHeader item_row(Oid relid, const char *relation, Jsonb *key);
 
 #endif /* WALRANK_ITEM_KEY_H */

@@ -23,6 +23,7 @@
 #include "encode.h"
 #include "options.h"
 #include "ranking.h"
+#include "score.h"
 
 EXPORT_FUNCTION(walrank_score);
 
@@ -221,4 +222,28 @@ walrank_score(PG_FUNCTION_ARGS)
 	if (result.outcome != RULE_SCORE)
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(result.score);
+}
+
+void
+score_item(FmgrInfo *function, const char *ranking, HeapTupleHeader item, ScoreItem *result)
+{
+	ScoreCache *cache = cache_get(function);
+	StringInfoData bytes;
+	WireChange change;
+
+	cache_refresh(cache, ranking);
+	check_row_type(cache, item);
+	initStringInfo(&bytes);
+	fill_values(cache, item, &bytes);
+	(void) wire_change(slice_make(bytes.data, bytes.len), &change);
+	*result = (ScoreItem){
+		.relation = cache->text.relation,
+		.map = cache->text.map,
+		.enabled = cache->text.enabled,
+		.program = cache->ranking.program,
+		.values = cache->ranking.values,
+		.fingerprint = change.relation,
+		.key = change.key,
+		.attributes = change.attributes,
+	};
 }
