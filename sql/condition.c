@@ -67,10 +67,15 @@ move_place(RuleError *error, const char *text)
 	if (error->line == 1)
 		error->column = Max(error->column - (int) strlen(BEFORE), 1);
 	move_mentioned(error->hint, sizeof(error->hint));
-	if (error->line > line || (error->line == line && error->column > column))
+	if (error->line > line || (error->line == line && error->column >= column))
 	{
+		char *seen = strstr(error->message, ", not \"");
+
 		error->line = line;
 		error->column = column;
+		if (seen != NULL) /* a word of ours */
+			strlcpy(seen, ", but the condition ends here",
+					sizeof(error->message) - (size_t) (seen - error->message));
 	}
 }
 
@@ -104,7 +109,7 @@ condition_compile(Condition *condition, const char *text, RuleError *error)
 	}
 	if (!is_one_expression(text, &memory))
 	{
-		strlcpy(error->message, "this is more than one condition", sizeof(error->message));
+		strlcpy(error->message, "this is more than one condition, or nested too deeply", sizeof(error->message));
 		strlcpy(error->hint,
 				"Write what follows \"where\" in a ranking, without clauses and further statements.",
 				sizeof(error->hint));
