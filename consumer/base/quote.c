@@ -193,3 +193,29 @@ quote_identifier(Buffer *out, const char *name)
 	}
 	buffer_append_byte(out, '"');
 }
+
+static void
+quote_slice(Buffer *out, Slice name)
+{
+	char *terminated = xmalloc(name.len + 1);
+
+	memcpy(terminated, name.data, name.len);
+	terminated[name.len] = '\0';
+	quote_identifier(out, terminated);
+	free(terminated);
+}
+
+void
+quote_table(char *out, size_t size, Slice schema, Slice table)
+{
+	Buffer text = {0};
+	size_t len;
+
+	quote_slice(&text, schema);
+	buffer_append_byte(&text, '.');
+	quote_slice(&text, table);
+	len = text.len < size ? text.len : size - 1;
+	memcpy(out, text.data, len);
+	out[len] = '\0';
+	buffer_free(&text);
+}

@@ -1,5 +1,5 @@
 /*
- * quote.h -- an identifier as the server's quote_ident() writes it.
+ * quote.h -- identifiers as the server's quote_ident() writes them.
  */
 #ifndef WALRANK_QUOTE_H
 #define WALRANK_QUOTE_H
@@ -9,5 +9,7 @@
 #include "base/buffer.h"
 
 extern void quote_identifier(Buffer *out, const char *name);
+/* schema.table, each quoted where it has to be; cut to size, and terminated. */
+extern void quote_table(char *out, size_t size, Slice schema, Slice table);
 
 #endif /* WALRANK_QUOTE_H */

@@ -77,6 +77,8 @@ static const OptionDef store_options[] = {
 	 .help = "the store commits at least this often"},
 	{"commit_changes", OPT_INT, AT(ConfigStore, commit_changes), "10000", 1, 10000000, .reloadable = true,
 	 .help = "and after so many item changes"},
+	{"rescore_rate", OPT_INT, AT(ConfigStore, rescore_rate), "0", 0, 1000000000, .reloadable = true,
+	 .help = "items a second that an edited ranking may have evaluated anew; 0 = no limit"},
 	{.name = NULL}};
 
 static const OptionDef feed_options[] = {

@@ -54,6 +54,7 @@ typedef struct ConfigStore
 	int64_t snapshots;
 	ConfigLive commit_time_ms;
 	ConfigLive commit_changes;
+	ConfigLive rescore_rate; /* items a second; 0: no limit */
 } ConfigStore;
 
 typedef struct ConfigFeed

@@ -145,7 +145,11 @@ scorer(const StatusInput *input, const ScorerView *view, Buffer *out)
 	number(out, "quarantined", counters->quarantined);
 	number(out, "incomplete", counters->incomplete);
 	number(out, "items", counters->items);
-	number(out, "rescoring_job", view->wants.rescore_job);
+	number(out, "fired", counters->fired);
+	number(out, "rescoring_job", view->wants.rescore.job);
+	text(out, "rescoring", view->wants.rescore.relation);
+	number(out, "rescoring_items", view->wants.rescore.items);
+	number(out, "rescoring_items_all", view->wants.rescore.items_all);
 	text(out, "note", view->note);
 	buffer_printf(out, "}");
 	key(out, "store");
@@ -336,6 +340,9 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 		reason(out, "the source is not connected", status->error);
 	else if (clock_monotonic_us() - status->beat_us > BEAT_RED_US)
 		reason(out, "no beat came through the stream for 60 s", "");
+	if (view->wants.broken[0] != '\0')
+		reason(out, "the newest definition cannot be used, the one before is in force, of rankings",
+			   view->wants.broken);
 	if (view->wants.gap.seq != 0)
 		reason(out, "publications were lost", view->wants.gap.text);
 	for (int i = 0; i < view->ntables; i++)
@@ -343,6 +350,10 @@ reasons(const StatusInput *input, const ReceiverStatus *status, const ScorerView
 			reason(out,
 				   "a publication was lost or publishes other rows; until it is read again, changes may be "
 				   "missing of",
+				   view->tables[i].relation);
+	for (int i = 0; i < view->ntables; i++)
+		if (view->tables[i].stopped)
+			reason(out, "a rescoring was cancelled: items keep scores of older rules until they change, of",
 				   view->tables[i].relation);
 	unread(input, out);
 	if (status->no_space[0] != '\0')

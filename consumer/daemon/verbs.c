@@ -160,6 +160,49 @@ sink_replay_verb(void *context, const char *const *arguments, Buffer *answer, Er
 	return true;
 }
 
+/* ---- rescoring ---------------------------------------------------------------------------------- */
+
+/* What the scorer does about a table because somebody asked is a unit, like all it does. */
+static bool
+ask_scorer(void *context, const char *word, const char *relation, Buffer *answer, Error *err)
+{
+	const HousekeepingParts *parts = ((const Steering *) context)->parts;
+	ScorerView *view = xcalloc(1, sizeof(*view));
+	Unit unit = {.kind = UNIT_RESCORE};
+	Buffer detail = {0};
+	bool known = false;
+	bool ok;
+
+	scorer_thread_view(parts->scorer, view);
+	for (int i = SCORER_CONFIG_TABLES; i < view->ntables; i++)
+		known |= strcmp(view->tables[i].relation, relation) == 0;
+	free(view);
+	if (!known)
+	{
+		error_set(err, ERR_CONFIG, "\"%.200s\" is no watched table", relation);
+		return error_hint(err, "It is written as `walrank status` lists it.");
+	}
+	buffer_printf(&detail, "%s%s", word, relation);
+	ok = journal_append(parts->state->journal, &unit, PART_DETAIL, buffer_slice(&detail), false, err);
+	buffer_free(&detail);
+	buffer_printf(answer, "{\"relation\":");
+	json_string(answer, slice_string(relation));
+	buffer_printf(answer, ",\"seq\":%llu}", (unsigned long long) unit.seq);
+	return ok;
+}
+
+static bool
+rescore_start(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return ask_scorer(context, RESCORE_START, arguments[0], answer, err);
+}
+
+static bool
+rescore_cancel(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return ask_scorer(context, RESCORE_CANCEL, arguments[0], answer, err);
+}
+
 /* ---- tables -------------------------------------------------------------------------------------- */
 
 /* {"tables":[..]}: those it is about. */
@@ -237,6 +280,9 @@ const ControlVerb steering_verbs[] = {
 	{"sink fill", "NAME", "repeats for one sink what was last emitted, beside what it holds", sink_fill},
 	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN",
 	 sink_replay_verb},
+	{"rescore start", "TABLE", "evaluates all items of a table anew", rescore_start},
+	{"rescore cancel", "TABLE", "gives up evaluating them anew; items not met keep what they have",
+	 rescore_cancel},
 	{"backfill list", "", "the tables that are read, and how far that is", backfill_list},
 	{"backfill start", "[TABLE]", "reads a table again, or all of them", backfill_start},
 	{"backfill cancel", "[TABLE]", "gives up reading a table, or all of them", backfill_cancel},

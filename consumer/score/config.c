@@ -332,6 +332,7 @@ row_ranking(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 		if (program.memory != NULL)
 			arena_destroy(program.memory);
 		ranking->enabled = ranking->enabled && fields.enabled;
+		ranking->broken = true;
 		ranking->dirty = true;
 		return true;
 	}
@@ -345,6 +346,7 @@ row_ranking(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 		ranking_set_program(ranking, program);
 	}
 	ranking->enabled = fields.enabled;
+	ranking->broken = false;
 	ranking->version = fields.version;
 	ranking->dirty = true;
 	return settle(scorer, ranking, edited, err);
@@ -359,7 +361,7 @@ row_ranking_gone(Scorer *scorer, const Row *row)
 	if (!row_text(row, "name", &name) || (ranking = rankings_by_name(&scorer->rankings, name)) == NULL)
 		return true;
 	end_ranking(scorer, ranking);
-	ranking->enabled = false;
+	ranking->enabled = ranking->broken = false;
 	ranking->dirty = true;
 	return true;
 }

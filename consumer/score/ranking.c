@@ -194,6 +194,7 @@ enum
 {
 	ROW_ENABLED = 1,
 	ROW_ANNOUNCED = 2,
+	ROW_BROKEN = 4,
 };
 
 static void
@@ -204,7 +205,8 @@ ranking_pack(const Ranking *ranking, Buffer *row)
 	pack_bytes(row, slice_string(ranking->schema));
 	pack_bytes(row, slice_string(ranking->table));
 	pack_bytes(row, slice_string(ranking->definition));
-	pack_number(row, (ranking->enabled ? ROW_ENABLED : 0) | (ranking->announced ? ROW_ANNOUNCED : 0));
+	pack_number(row, (ranking->enabled ? ROW_ENABLED : 0) | (ranking->announced ? ROW_ANNOUNCED : 0) |
+						 (ranking->broken ? ROW_BROKEN : 0));
 	pack_number(row, ranking->version);
 	pack_number(row, ranking->revision);
 	pack_number(row, ranking->void_before);
@@ -263,6 +265,7 @@ ranking_restore(Rankings *rankings, Relations *relations, const RankingRow *row)
 	ranking_set_definition(ranking, row->schema, row->table, row->definition);
 	ranking->enabled = row->flags & ROW_ENABLED;
 	ranking->announced = row->flags & ROW_ANNOUNCED;
+	ranking->broken = row->flags & ROW_BROKEN;
 	ranking->version = row->version;
 	ranking->revision = row->revision;
 	ranking->void_before = row->void_before;

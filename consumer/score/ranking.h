@@ -40,6 +40,7 @@ typedef struct Ranking
 	/* its end has to be told with the current change */
 	bool ending;
 	uint32_t ended_relation;
+	bool broken; /* its newest definition does not compile or bind here; the one before stays in force */
 	bool dirty;
 } Ranking;
 

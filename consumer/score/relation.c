@@ -245,7 +245,8 @@ enum
 	ROW_CURSOR = 64,
 	ROW_REDO = 128,
 	ROW_WHOLE = 256,
-	ROW_ALL = 511,
+	ROW_STOPPED = 512,
+	ROW_ALL = 1023,
 };
 
 static void
@@ -255,7 +256,7 @@ relation_pack(const Relation *relation, Buffer *row)
 					 (relation->scanned ? ROW_SCANNED : 0) | (relation->lost ? ROW_LOST : 0) |
 					 (relation->mending ? ROW_MENDING : 0) | (relation->naming ? ROW_NAMING : 0) |
 					 (relation->clearing.cursor.started ? ROW_CURSOR : 0) | (relation->redo ? ROW_REDO : 0) |
-					 (relation->whole ? ROW_WHOLE : 0);
+					 (relation->whole ? ROW_WHOLE : 0) | (relation->stopped ? ROW_STOPPED : 0);
 
 	pack_number(row, RELATION_ROW_FORMAT);
 	pack_number(row, relation->oid);
@@ -330,6 +331,7 @@ relation_restore(Relations *relations, const RelationRow *row, Error *err)
 	relation->naming = row->flags & ROW_NAMING;
 	relation->redo = row->flags & ROW_REDO;
 	relation->whole = row->flags & ROW_WHOLE;
+	relation->stopped = row->flags & ROW_STOPPED;
 	relation->chunk = row->chunk;
 	relation->begun = row->begun;
 	relation->listed = row->listed;

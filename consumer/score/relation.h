@@ -68,6 +68,7 @@ struct Relation
 	uint64_t begun;	   /* seq of its last BEGIN */
 	Buffer resume;	   /* what its last END said: the next chunk begins after that key */
 	bool scanned;	   /* all ranges have been read; what is listed has not */
+	bool stopped;	   /* a rescoring was cancelled: some items stand under older revisions */
 	bool redo;		   /* .. and it was not told which item moved: the table is to be read once more */
 	uint64_t listed;   /* keys whose items only a row of a later point can complete */
 	bool whole;		   /* a reading has ended: an item that is not stored is not there, unless .. */

@@ -12,10 +12,11 @@
 
 #include <stdlib.h>
 
+#include "base/quote.h"
 #include "score/pack.h"
 
 #define JOB_COUNTER "job"
-#define JOB_ROW_BYTES (8 + 4 + 1 + 16)
+#define JOB_ROW_BYTES (8 + 4 + 1 + 16 + 8)
 #define FILL_ROW_BYTES (JOB_ROW_BYTES + 4 + 8)
 #define JOB_KEY_BYTES_MAX (4 + RECORD_SINK_BYTES_MAX)
 
@@ -44,6 +45,7 @@ job_save(Scorer *scorer, const Job *job, Error *err)
 	memcpy(row + 8, &job->chunk, 4);
 	row[12] = job->cursor.started;
 	memcpy(row + 13, job->cursor.bytes, 16);
+	memcpy(row + 29, &job->items, 8);
 	memcpy(row + JOB_ROW_BYTES, &job->relation, 4);
 	memcpy(row + JOB_ROW_BYTES + 4, &job->from, 8);
 	if (!store_put(scorer->store, STORE_JOB, job_key(job, key), slice_make(row, len), err))
@@ -65,6 +67,7 @@ job_restore(Scorer *scorer, Slice key, Slice row)
 	memcpy(&job.chunk, row.data + 8, 4);
 	job.cursor.started = row.data[12] != 0;
 	memcpy(job.cursor.bytes, row.data + 13, 16);
+	memcpy(&job.items, row.data + 29, 8);
 	if (key.len > 4)
 	{
 		memcpy(job.sink, key.data + 4, key.len - 4);
@@ -117,20 +120,33 @@ rescore_load(Scorer *scorer, Error *err)
 
 /* ---- jobs --------------------------------------------------------------------------------- */
 
+static void
+tell_progress(const Scorer *scorer, const Job *job, ScorerRescore *rescore)
+{
+	const Relation *relation = relations_by_number(&scorer->relations, job->relation);
+
+	if (job->sink[0] != '\0' || relation == NULL || relation->current == NULL)
+		return;
+	quote_table(rescore->relation, sizeof(rescore->relation), relation->current->head.schema,
+				relation->current->head.table);
+	rescore->items = job->items;
+	rescore->items_all = relation->items;
+}
+
 /* A sink that is filled before all tables are would be shown what lacks some. */
 void
-rescore_next(const Scorer *scorer, uint64_t *id, uint32_t *chunk)
+rescore_next(const Scorer *scorer, ScorerRescore *rescore)
 {
-	*id = 0;
-	*chunk = 0;
-	for (int i = 0; i < scorer->njobs && *id == 0; i++)
+	*rescore = (ScorerRescore){0};
+	for (int i = 0; i < scorer->njobs && rescore->job == 0; i++)
 	{
 		const Job *job = &scorer->jobs[i];
 
 		if (job->sink[0] != '\0' && !scorer->filled)
 			continue;
-		*id = job->id;
-		*chunk = job->chunk;
+		rescore->job = job->id;
+		rescore->chunk = job->chunk;
+		tell_progress(scorer, job, rescore);
 	}
 }
 
@@ -175,6 +191,8 @@ rescore_want(Scorer *scorer, Relation *relation, Error *err)
 
 	if (!rescore_drop(scorer, relation, err))
 		return false;
+	relation->dirty |= relation->stopped;
+	relation->stopped = false;
 	return relation->items == 0 || job_add(scorer, &job, err);
 }
 
@@ -224,6 +242,7 @@ rescore_items(Scorer *scorer, Relation *relation, Job *job, uint32_t limit, bool
 			return error_wrap(err, "rescoring job %llu", (unsigned long long) job->id);
 		if (*done)
 			return true;
+		job->items++;
 		buffer_reset(&scorer->key);
 		buffer_append_slice(&scorer->key, key);
 		if (!rescore_item(scorer, relation, buffer_slice(&scorer->key), err))
@@ -245,6 +264,55 @@ job_chunk(Scorer *scorer, Job *job, bool *done, Error *err)
 	return *done || rescore_items(scorer, relation, job, limit, done, err);
 }
 
+/* ---- what somebody asks for ------------------------------------------------------------------ */
+
+/* "WORD relation=TABLE" about a watched table; NULL: it is something else. */
+static Relation *
+asked_about(const Scorer *scorer, const char *word)
+{
+	const Slice detail = buffer_slice(&scorer->detail);
+	const size_t len = strlen(word);
+	char schema[IDENTIFIER_BYTES];
+	char table[IDENTIFIER_BYTES];
+	const Watch *watch;
+
+	if (detail.len <= len || memcmp(detail.data, word, len) != 0 ||
+		!watch_parse(slice_make(detail.data + len, detail.len - len), schema, table))
+		return NULL;
+	watch = watches_by_name(&scorer->watches, slice_string(schema), slice_string(table));
+	return watch != NULL ? watch->relation : NULL;
+}
+
+/*
+ * Cancelled: items that have not been met keep what they have until something touches them, and the table says so until
+ * the next edit, or until somebody asks for all of it once more.
+ */
+bool
+rescore_asked(Scorer *scorer, Error *err)
+{
+	Relation *relation = asked_about(scorer, RESCORE_CANCEL);
+
+	if (relation != NULL)
+	{
+		const int before = scorer->njobs;
+
+		if (!rescore_drop(scorer, relation, err))
+			return false;
+		relation->stopped |= scorer->njobs < before;
+		relation->dirty = true;
+		return true;
+	}
+	relation = asked_about(scorer, RESCORE_START);
+	if (relation == NULL)
+		return true;
+	for (int i = 0; i < relation->nrankings; i++)
+	{
+		relation->rankings[i]->revision++;
+		relation->rankings[i]->dirty = true;
+	}
+	return relation->nrankings == 0 || rescore_want(scorer, relation, err);
+}
+
 /* A chunk of a job replaced meanwhile, or one that came already, does nothing. */
 bool
 rescore_chunk(Scorer *scorer, Error *err)
@@ -254,7 +322,7 @@ rescore_chunk(Scorer *scorer, Error *err)
 	bool done;
 
 	if (unit->id == 0)
-		return repeat_begin(scorer, err);
+		return rescore_asked(scorer, err) && repeat_begin(scorer, err);
 	for (int i = 0; i < scorer->njobs; i++)
 		if (scorer->jobs[i].id == unit->id)
 			job = &scorer->jobs[i];

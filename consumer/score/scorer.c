@@ -13,6 +13,7 @@
  */
 #include "score/scorer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/quote.h"
@@ -446,16 +447,7 @@ scorer_dictionary(Scorer *scorer, Buffer *out)
 static void
 table_name(ScorerTable *table, const char *schema, const char *name)
 {
-	Buffer text = {0};
-	size_t len;
-
-	quote_identifier(&text, schema);
-	buffer_append_byte(&text, '.');
-	quote_identifier(&text, name);
-	len = text.len < sizeof(table->relation) ? text.len : sizeof(table->relation) - 1;
-	memcpy(table->relation, text.data, len);
-	table->relation[len] = '\0';
-	buffer_free(&text);
+	quote_table(table->relation, sizeof(table->relation), slice_string(schema), slice_string(name));
 }
 
 static void
@@ -468,6 +460,7 @@ table_state(ScorerTable *table, const Relation *relation)
 	table->clearing = relation != NULL && relation->clearing.job != 0;
 	table->items = relation != NULL ? relation->items : 0;
 	table->lost = relation != NULL && relation->lost;
+	table->stopped = relation != NULL && relation->stopped;
 }
 
 bool
@@ -534,6 +527,18 @@ scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
 	return count;
 }
 
+static void
+list_broken(const Scorer *scorer, ScorerWants *wants)
+{
+	size_t len = 0;
+
+	wants->broken[0] = '\0';
+	for (uint32_t i = 0; i < scorer->rankings.count; i++)
+		if (scorer->rankings.list[i]->broken && len < sizeof(wants->broken) - 1)
+			len += (size_t) snprintf(wants->broken + len, sizeof(wants->broken) - len, "%s%s",
+									 len > 0 ? ", " : "", scorer->rankings.list[i]->name);
+}
+
 /* What cannot be read fails once more when a unit needs it. */
 static int64_t
 timer_due(Scorer *scorer, TimerKind kind)
@@ -550,9 +555,10 @@ scorer_wants(Scorer *scorer, ScorerWants *wants)
 	const Relation *watched = relations_by_role(&scorer->relations, ROLE_WATCHED);
 	const Relation *ranking = relations_by_role(&scorer->relations, ROLE_RANKINGS);
 
-	rescore_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
-	if (wants->rescore_job == 0)
-		lost_next(scorer, &wants->rescore_job, &wants->rescore_chunk);
+	rescore_next(scorer, &wants->rescore);
+	if (wants->rescore.job == 0)
+		lost_next(scorer, &wants->rescore.job, &wants->rescore.chunk);
+	list_broken(scorer, wants);
 	wants->gap = scorer->lost;
 	wants->timers_at_once = timer_due(scorer, TIMER_AT_ONCE) != EMITTED_NEVER;
 	wants->timer_boundary_us = timer_due(scorer, TIMER_BOUNDARY);

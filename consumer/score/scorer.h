@@ -42,11 +42,25 @@ extern bool scorer_relation(Scorer *scorer, Slice entry, Error *err);
 /* Dictionary of all live relations and rankings, as a feed segment begins with: RECORD_RELATION and RECORD_RANKING entries. */
 extern void scorer_dictionary(Scorer *scorer, Buffer *out);
 
+/* Details of a RESCORE unit of no job, before the name of a watched table: all of it anew; no more of that. */
+#define RESCORE_START "rescore relation="
+#define RESCORE_CANCEL "cancel relation="
+
+/* A job whose next chunk has to be appended. */
+typedef struct ScorerRescore
+{
+	uint64_t job;		/* 0 = none */
+	uint32_t chunk;		/* from 0 */
+	char relation[264]; /* whose items are evaluated anew, quoted; empty: the job is of another kind */
+	uint64_t items;		/* so many of them have been.. */
+	uint64_t items_all; /* ..of so many */
+} ScorerRescore;
+
 /* What the daemon has to append next (looked at by another thread through the daemon's own lock). */
 typedef struct ScorerWants
 {
-	uint64_t rescore_job;	/* 0 = none */
-	uint32_t rescore_chunk; /* from 0 */
+	ScorerRescore rescore;
+	char broken[256]; /* rankings whose newest definition does not compile here, as a list; empty = none */
 	/* tables whose backfill has to start: watched rows that arrived, not yet begun */
 	bool backfill;
 	/* timers: us since 1970, INT64_MAX none */
@@ -77,6 +91,7 @@ typedef struct ScorerTable
 	int state;		   /* 0 pending, 1 open, 2 filled */
 	bool clearing;	   /* filled, and what the reading did not find is being removed */
 	bool lost;		   /* changes may be missing: to be read again once its publications are usable */
+	bool stopped;	   /* a rescoring was cancelled: some items have scores of older rules */
 	uint64_t items;
 } ScorerTable;
 extern int scorer_tables(Scorer *scorer, ScorerTable *tables, int max);

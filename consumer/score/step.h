@@ -41,6 +41,7 @@ typedef struct Job
 	uint64_t id;
 	uint32_t relation; /* of a fill: the one it has come to */
 	uint32_t chunk;	   /* next one */
+	uint64_t items;	   /* that it has met */
 	StoreCursor cursor;
 	char sink[RECORD_SINK_BYTES_MAX + 1]; /* of a fill, else empty */
 	uint64_t from;						  /* unit that began the fill */
@@ -286,9 +287,11 @@ extern bool rescore_want(Scorer *scorer, Relation *relation, Error *err);
 /* The items of all relations are to be repeated for a sink; an earlier fill of it begins anew. */
 extern bool rescore_want_fill(Scorer *scorer, const SinkFill *fill, Error *err);
 extern bool rescore_drop(Scorer *scorer, Relation *relation, Error *err);
+/* A RESCORE unit of no job: what somebody asked for. */
+extern bool rescore_asked(Scorer *scorer, Error *err);
 extern bool rescore_chunk(Scorer *scorer, Error *err);
 extern bool rescore_load(Scorer *scorer, Error *err);
-extern void rescore_next(const Scorer *scorer, uint64_t *job, uint32_t *chunk);
+extern void rescore_next(const Scorer *scorer, ScorerRescore *rescore);
 
 /* ---- repeat.c ----------------------------------------------------------------------------- */
 

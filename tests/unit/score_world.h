@@ -794,9 +794,9 @@ u_rescore_all(World *world, uint32_t limit)
 	for (int chunks = 0; chunks < 1000; chunks++)
 	{
 		scorer_wants(world->scorer, &wants);
-		if (wants.rescore_job == 0)
+		if (wants.rescore.job == 0)
 			return chunks;
-		u_rescore(world, wants.rescore_job, wants.rescore_chunk, limit);
+		u_rescore(world, wants.rescore.job, wants.rescore.chunk, limit);
 	}
 	fail_msg("rescoring does not end");
 	return 0;

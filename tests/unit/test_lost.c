@@ -313,12 +313,12 @@ a_large_table_is_cleared_by_a_job_in_pieces_and_live_changes_go_on_naming(void *
 		kill_and_reopen(world);
 		scorer_tables(world->scorer, tables, 8);
 		scorer_wants(world->scorer, &wants);
-		assert_int_equal(tables[SCORER_CONFIG_TABLES].clearing, wants.rescore_job != 0);
-		if (wants.rescore_job == 0)
+		assert_int_equal(tables[SCORER_CONFIG_TABLES].clearing, wants.rescore.job != 0);
+		if (wants.rescore.job == 0)
 			break;
-		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
+		u_rescore(world, wants.rescore.job, wants.rescore.chunk, 8);
 		/* the same once more does nothing */
-		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
+		u_rescore(world, wants.rescore.job, wants.rescore.chunk, 8);
 		removed += removals(world);
 		world_hide(world);
 	}
@@ -353,12 +353,12 @@ two_items_that_change_places_while_a_job_clears_are_both_there(void **state)
 	u_backfill(world, &tag, BACKFILL_BEGIN, 0);
 	u_backfill(world, &tag, BACKFILL_END, 0);
 	scorer_wants(world->scorer, &wants);
-	assert_true(wants.rescore_job != 0);
+	assert_true(wants.rescore.job != 0);
 	t_change_full(world, &tag, OP_UPDATE, "id=31", "id=30", 0);
 	t_change_full(world, &tag, OP_UPDATE, "id=30", "id=31", 0);
 	t_commit(world);
-	for (; wants.rescore_job != 0; scorer_wants(world->scorer, &wants))
-		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 8);
+	for (; wants.rescore.job != 0; scorer_wants(world->scorer, &wants))
+		u_rescore(world, wants.rescore.job, wants.rescore.chunk, 8);
 	assert_int_equal(scorer_tables(world->scorer, tables, 8), SCORER_CONFIG_TABLES + 1);
 	assert_int_equal(tables[SCORER_CONFIG_TABLES].items, 2);
 	buffer_free(&tag.body);

@@ -97,7 +97,7 @@ no_fill_ends_before_the_first_backfill(void **state)
 	u_table(world, &world->watched, watched_rows);
 	u_table(world, &world->ranking, ranking_rows);
 	scorer_wants(world->scorer, &wants);
-	assert_int_equal(wants.rescore_job, 0);
+	assert_int_equal(wants.rescore.job, 0);
 	u_backfill(world, &world->item, BACKFILL_BEGIN, 0);
 	u_rows(world, &world->item, 5, no_rows);
 	world_hide(world);
@@ -138,14 +138,14 @@ a_fill_asked_for_again_begins_anew_and_each_sink_has_its_own(void **state)
 	items_of(world, 30);
 	u_text(world, UNIT_RESCORE, "fill sink=a");
 	scorer_wants(world->scorer, &first);
-	u_rescore(world, first.rescore_job, 0, 10);
+	u_rescore(world, first.rescore.job, 0, 10);
 	u_text(world, UNIT_RESCORE, "fill sink=b");
 	u_text(world, UNIT_RESCORE, "fill sink=a");
 	world_hide(world);
-	u_rescore(world, first.rescore_job, 1, 10); /* of the job that is gone */
+	u_rescore(world, first.rescore.job, 1, 10); /* of the job that is gone */
 	assert_shown(world, "");
 	scorer_wants(world->scorer, &wants);
-	assert_int_not_equal(wants.rescore_job, first.rescore_job);
+	assert_int_not_equal(wants.rescore.job, first.rescore.job);
 	assert_int_equal(u_rescore_all(world, 10), 8); /* 30 items and the end, twice */
 	text = world_text(world);
 	for (int times = 0; times < 2; times++)
@@ -375,8 +375,8 @@ step_jobs(World *world)
 	ScorerWants wants;
 
 	scorer_wants(world->scorer, &wants);
-	if (wants.rescore_job != 0)
-		u_rescore(world, wants.rescore_job, wants.rescore_chunk, 1 + (uint32_t) random_below(9));
+	if (wants.rescore.job != 0)
+		u_rescore(world, wants.rescore.job, wants.rescore.chunk, 1 + (uint32_t) random_below(9));
 	if (random_below(10) == 0)
 	{
 		world_commit(world);

@@ -549,11 +549,11 @@ live_changes_between_chunks_are_not_scored_twice(void **state)
 	t_ranking(world, OP_UPDATE, "home", "public.item", "term p weight 2 price missing skip", true, 2);
 	t_commit(world);
 	scorer_wants(world->scorer, &wants);
-	u_rescore(world, wants.rescore_job, 0, 10);
+	u_rescore(world, wants.rescore.job, 0, 10);
 	world_commit(world);
 	world_reopen(world);
 	/* every second item changes while the job is under way; a chunk that came before does nothing */
-	u_rescore(world, wants.rescore_job, 0, 10);
+	u_rescore(world, wants.rescore.job, 0, 10);
 	assert_int_equal(count_lines(world_text(world), "score"), 10);
 	for (int i = 1; i < 101; i += 2)
 	{
@@ -567,11 +567,11 @@ live_changes_between_chunks_are_not_scored_twice(void **state)
 	t_ranking(world, OP_UPDATE, "home", "public.item", "term p weight 3 price missing skip", true, 3);
 	t_commit(world);
 	scorer_wants(world->scorer, &wants);
-	u_rescore(world, wants.rescore_job, 0, 10);
+	u_rescore(world, wants.rescore.job, 0, 10);
 	t_ranking(world, OP_UPDATE, "home", "public.item", "term p weight 4 price missing skip", true, 4);
 	t_commit(world);
 	world_hide(world);
-	u_rescore(world, wants.rescore_job, 1, 10);
+	u_rescore(world, wants.rescore.job, 1, 10);
 	assert_shown(world, "");
 	u_rescore_all(world, 1000);
 	assert_int_equal(count_lines(world_text(world), "v4"), 100);
@@ -665,12 +665,12 @@ another_engine_rescores_every_ranking(void **state)
 	snprintf(text, sizeof(text), "engine=%d\nother=x\npart_changes=3", SCORER_ENGINE);
 	u_text(world, UNIT_CONFIG, text);
 	scorer_wants(world->scorer, &wants);
-	assert_int_equal(wants.rescore_job, 0);
+	assert_int_equal(wants.rescore.job, 0);
 	snprintf(text, sizeof(text), "engine=%d", SCORER_ENGINE + 1);
 	u_text(world, UNIT_CONFIG, text);
 	assert_int_equal(store_header(world->store)->engine, SCORER_ENGINE + 1);
 	scorer_wants(world->scorer, &wants);
-	assert_int_not_equal(wants.rescore_job, 0);
+	assert_int_not_equal(wants.rescore.job, 0);
 	world_hide(world);
 	u_rescore_all(world, 10);
 	assert_shown(world, "");
@@ -1226,8 +1226,8 @@ write_history(World *world)
 			ScorerWants wants;
 
 			scorer_wants(world->scorer, &wants);
-			if (wants.rescore_job != 0)
-				u_rescore(world, wants.rescore_job, wants.rescore_chunk, 5);
+			if (wants.rescore.job != 0)
+				u_rescore(world, wants.rescore.job, wants.rescore.chunk, 5);
 		}
 	}
 }
