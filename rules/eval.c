@@ -1224,7 +1224,7 @@ evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result,
 
 	*result = (RuleResult){.outcome = RULE_OUTSIDE};
 	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
-	if (!input->allowed && !where_holds(&machine, program, result, trace) ||
+	if ((!input->allowed && !where_holds(&machine, program, result, trace)) ||
 		!add_blocks(&machine, program, &totals, result, trace))
 		return;
 	if (program->combine == COMBINE_AVERAGE && totals.any)

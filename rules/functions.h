@@ -78,8 +78,9 @@ extern const RuleFunction *rule_function_find(Slice name);
 
 /* All of them, from 0; NULL after the last. */
 extern const RuleFunction *rule_function_at(int i);
+extern int rule_function_count(void);
 
-/* Error for a name that is no function: planned, written otherwise, or unknown.  Returns false. */
+/* Error for a name that is no function: written otherwise here, or unknown.  Returns false. */
 extern bool rule_function_unknown(RuleError *error, RulePosition at, Slice name);
 
 /* NULL when the number is inside the domain, else what it must be: "must be greater than 0". */

@@ -59,9 +59,9 @@ decide_tier(const RuleIntervention *const *active, int n, int32_t organic)
 			case INTERVENE_TIER:
 				return active[i]->tier;
 			case INTERVENE_TOP:
-				return RULES_TIER_MAX;
+				return RULES_TIER_EXTREME;
 			case INTERVENE_BOTTOM:
-				return -RULES_TIER_MAX;
+				return -RULES_TIER_EXTREME;
 			case INTERVENE_BURY:
 				if (active[i]->has_tier)
 					return active[i]->tier;
@@ -117,7 +117,7 @@ rules_intervene(const RuleProgram *program, const RuleIntervention *const *activ
 		return set_score(program, one->score, standing, reason);
 	one = first_of(active, n, INTERVENE_PIN);
 	standing->pin = one != NULL ? one->pin : 0;
-	standing->tier = decide_tier(active, n, 0);
+	standing->tier = decide_tier(active, n, organic->tier);
 	if (n == 0)
 	{
 		standing->score = organic->score;

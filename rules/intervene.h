@@ -12,7 +12,7 @@
 
 #include "rules.h"
 
-#define RULES_TIER_MAX 4095 /* tier * 2^40 + score has to fit a double of one-double stores */
+#define RULES_TIER_EXTREME 4095 /* tier * 2^40 + score has to fit a double of one-double stores */
 #define RULES_TIER_BURIED (-1)
 
 typedef enum
