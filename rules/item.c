@@ -43,6 +43,7 @@ struct RuleBinding
 	bool key_columns_read; /* else the key need not be looked at */
 	bool has_aliases;
 	uint32_t slot_mask;
+	bool *remembered; /* per target: the program reads what it was before */
 	int16_t *slots; /* hash of (column, key): index of a target, or -1; never full */
 };
 
@@ -216,6 +217,7 @@ binding_make(const RuleProgram *program, const WireRelation *relation, const Rul
 	binding->columns = allocate(memory, relation->ncolumns, 0);
 	binding->whole = allocate(memory, relation->ncolumns * sizeof(*binding->whole), 0xff);
 	binding->targets = allocate(memory, (size_t) program->nattributes * sizeof(*binding->targets), 0);
+	binding->remembered = allocate(memory, (size_t) program->nattributes * sizeof(bool), 0);
 	return binding;
 }
 
@@ -283,6 +285,8 @@ rules_bind(const RuleProgram *program, const WireRelation *relation, Slice map_c
 			return NULL;
 		binding->ntargets++;
 		binding_add(binding, i);
+		binding->remembered[binding->targets[i].same_as >= 0 ? binding->targets[i].same_as : i] |=
+			rules_reads_previous(program, i);
 	}
 	binding_note_columns(binding, relation, map_column);
 	return binding;
@@ -508,4 +512,56 @@ rules_reads(const RuleBinding *binding, uint32_t column, bool has_key, Slice key
 		return false;
 	/* a change of the whole column is one of all its keys */
 	return !has_key || find_key(binding, column, key) >= 0;
+}
+
+/* ---- what attributes were ---------------------------------------------------------------------- */
+
+static int
+find_target(const RuleBinding *binding, uint32_t column, bool has_key, Slice key)
+{
+	return has_key ? find_key(binding, column, key) : binding->whole[column];
+}
+
+bool
+rules_remembers(const RuleBinding *binding, uint32_t column, bool has_key, Slice key)
+{
+	int index;
+
+	if (column >= binding->ncolumns || (binding->columns[column] & (COLUMN_READ | COLUMN_KEYS_READ)) == 0)
+		return false;
+	index = find_target(binding, column, has_key, key);
+	return index >= 0 && binding->remembered[index];
+}
+
+/* A column counts as changed when a key of it has. */
+static void
+mark_changed(const RuleBinding *binding, const WireAttribute *attribute, RuleChange *changes)
+{
+	int whole = binding->whole[attribute->column];
+	int index = find_target(binding, attribute->column, attribute->has_key, attribute->key);
+
+	if (whole >= 0)
+		changes[whole] = RULE_CHANGED;
+	if (index >= 0)
+		changes[index] = RULE_CHANGED;
+}
+
+bool
+rules_fill_previous(const RuleBinding *binding, Slice fresh, Slice all, RuleValue *previous, RuleChange *changes)
+{
+	WireCursor cursor = wire_cursor(fresh);
+	WireAttribute attribute;
+
+	for (int i = 0; i < binding->ntargets; i++)
+		changes[i] = RULE_UNCHANGED;
+	while (!wire_done(&cursor))
+	{
+		if (!wire_attribute_next(&cursor, &attribute) || attribute.column >= binding->ncolumns)
+			return false;
+		mark_changed(binding, &attribute, changes);
+	}
+	for (int i = 0; binding->has_aliases && i < binding->ntargets; i++)
+		if (binding->targets[i].same_as >= 0)
+			changes[i] = changes[binding->targets[i].same_as];
+	return rules_fill(binding, slice_make(NULL, 0), all, previous);
 }

@@ -321,6 +321,16 @@ extern bool rules_fill(const RuleBinding *binding, Slice key, Slice attributes, 
 /* Whether a value of the map column (a Value message) is [value, "time"]; *time is its text. */
 extern bool rules_map_time(Slice value, Slice *time);
 
+/*
+ * What is remembered of an item: `fresh`, Attribute fields with the values that its last change replaced (state REMOVED:
+ * there was none), and in `all` behind them those that earlier changes replaced.  Fills previous and changes.
+ */
+extern bool rules_fill_previous(const RuleBinding *binding, Slice fresh, Slice all, RuleValue *previous,
+								RuleChange *changes);
+
+/* Whether the program reads what (column, key) was before it changed. */
+extern bool rules_remembers(const RuleBinding *binding, uint32_t column, bool has_key, Slice key);
+
 /* Whether a change of (column, key) touches what the program reads. */
 extern bool rules_reads(const RuleBinding *binding, uint32_t column, bool has_key, Slice key);
 

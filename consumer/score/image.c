@@ -524,3 +524,74 @@ image_value(Slice image, uint32_t column, WireValue *value)
 			return wire_value(a.value, value);
 	return false;
 }
+
+/* ---- what attributes were ---------------------------------------------------------------------- */
+
+bool
+image_names(Slice run, const WireAttribute *attribute)
+{
+	WireCursor cursor = wire_cursor(run);
+	WireAttribute a;
+
+	while (!wire_done(&cursor) && next_attribute(&cursor, &a))
+		if (compare_place(&a, attribute) == 0)
+			return true;
+	return false;
+}
+
+/* The stored attribute of that place; the cursor only goes forward. */
+static bool
+find_stored(WireCursor *cursor, const WireAttribute *attribute, WireAttribute *found)
+{
+	WireCursor ahead = *cursor;
+
+	while (!wire_done(&ahead) && next_attribute(&ahead, found))
+	{
+		int order = compare_place(found, attribute);
+
+		if (order >= 0)
+			return order == 0;
+		*cursor = ahead;
+	}
+	return false;
+}
+
+static bool
+put_replaced(Buffer *out, WireCursor *stored, const WireAttribute *attribute)
+{
+	WireAttribute was;
+
+	if (!find_stored(stored, attribute, &was))
+		put_attribute(out, attribute, attribute->column, STATE_REMOVED);
+	else if (was.state != STATE_UNCHANGED_TOAST)
+		put_attribute(out, &was, was.column, was.state);
+	return true;
+}
+
+bool
+image_replaced(Buffer *out, const Image *image, Slice stored, ImageWanted wanted, const void *context)
+{
+	WireCursor changed = wire_cursor(stored);
+	WireCursor gone = wire_cursor(stored);
+	WireCursor removed = wire_cursor(buffer_slice(&image->removed));
+	WireAttribute a;
+
+	buffer_reset(out);
+	for (uint32_t i = 0; i < image->nchanged; i++)
+	{
+		WireCursor cursor = {image->bytes.data + image->changed[i], image->bytes.data + image->bytes.len};
+
+		if (!image_next(&cursor, &a))
+			return false;
+		if (wanted(context, &a))
+			put_replaced(out, &changed, &a);
+	}
+	while (!wire_done(&removed))
+	{
+		if (!next_attribute(&removed, &a))
+			return false;
+		if (wanted(context, &a))
+			put_replaced(out, &gone, &a);
+	}
+	return true;
+}

@@ -57,6 +57,16 @@ extern bool image_splice(Buffer *out, Slice kept, Slice row, const bool *settled
 /* First column not known yet, -1 = none. */
 extern int image_unknown(Slice image);
 
+/*
+ * What attributes were before the change that made `image` of `stored`, for those that `wanted` names: their stored
+ * attributes, state REMOVED where there was none.
+ */
+typedef bool (*ImageWanted)(const void *context, const WireAttribute *attribute);
+extern bool image_replaced(Buffer *out, const Image *image, Slice stored, ImageWanted wanted,
+						   const void *context);
+/* Whether the run has an attribute of that place. */
+extern bool image_names(Slice run, const WireAttribute *attribute);
+
 /* The value of a column, for the few tables whose columns we know: false when it has none. */
 extern bool image_value(Slice image, uint32_t column, WireValue *value);
 

@@ -1,8 +1,8 @@
 /*
  * item.c -- see item.h.
  *
- * Value: fingerprint (8 bytes), 1 = whole, 2 = not, but readers hold the item (1 byte), image with its length, then per
- * ranking:
+ * Value: fingerprint (8 bytes), 1 = whole, 2 = not, but readers hold the item, + 16 = there is a memory (1 byte), image
+ * with its length, the memory's fresh bytes (number) and all of it with its length if there is one, then per ranking:
  *
  *   offset  bytes
  *        0      4  ranking
@@ -34,7 +34,22 @@ enum
 	ITEM_WAITING = 0,
 	ITEM_WHOLE = 1,
 	ITEM_TOLD = 2,
+	ITEM_STATE = 3,
+	ITEM_REMEMBERS = 16,
+	ITEM_ALL = 19,
 };
+
+static bool
+take_memory(WireCursor *cursor, ItemMemory *memory)
+{
+	uint64_t fresh;
+
+	if (!unpack_number(cursor, &fresh) || !unpack_bytes(cursor, &memory->all) || fresh > memory->all.len)
+		return false;
+	memory->there = true;
+	memory->fresh = fresh;
+	return true;
+}
 
 bool
 item_open(Slice value, Item *item)
@@ -42,11 +57,13 @@ item_open(Slice value, Item *item)
 	WireCursor cursor = wire_cursor(value);
 	uint32_t state;
 
-	if (!unpack_u64(&cursor, &item->fingerprint) || !unpack_small(&cursor, ITEM_TOLD, &state) ||
-		!unpack_bytes(&cursor, &item->image))
+	item->memory = (ItemMemory){0};
+	if (!unpack_u64(&cursor, &item->fingerprint) || !unpack_small(&cursor, ITEM_ALL, &state) ||
+		(state & ITEM_STATE) > ITEM_TOLD || !unpack_bytes(&cursor, &item->image) ||
+		((state & ITEM_REMEMBERS) && !take_memory(&cursor, &item->memory)))
 		return false;
-	item->whole = state == ITEM_WHOLE;
-	item->told = state != ITEM_WAITING;
+	item->whole = (state & ITEM_STATE) == ITEM_WHOLE;
+	item->told = (state & ITEM_STATE) != ITEM_WAITING;
 	item->emitted = slice_make(cursor.at, (size_t) (cursor.end - cursor.at));
 	return true;
 }
@@ -156,12 +173,20 @@ put_emitted(Buffer *value, const Emitted *one)
 }
 
 void
-item_pack(Buffer *value, uint64_t fingerprint, bool whole, bool told, Slice image, const EmittedList *list)
+item_pack(Buffer *value, uint64_t fingerprint, bool whole, bool told, Slice image, const ItemMemory *memory,
+		  const EmittedList *list)
 {
+	const uint8_t state = whole ? ITEM_WHOLE : told ? ITEM_TOLD : ITEM_WAITING;
+
 	buffer_reset(value);
 	buffer_append_u64(value, fingerprint);
-	buffer_append_byte(value, whole ? ITEM_WHOLE : told ? ITEM_TOLD : ITEM_WAITING);
+	buffer_append_byte(value, state | (memory->there ? ITEM_REMEMBERS : 0));
 	pack_bytes(value, image);
+	if (memory->there)
+	{
+		pack_number(value, memory->fresh);
+		pack_bytes(value, memory->all);
+	}
 	for (int i = 0; i < list->count; i++)
 		put_emitted(value, &list->list[i]);
 }

@@ -35,19 +35,28 @@ typedef struct EmittedList
 	int capacity;
 } EmittedList;
 
+/* What attributes were before they changed, of those that some ranking asks for (memory.c). */
+typedef struct ItemMemory
+{
+	bool there;	  /* the item has changed since anybody asked */
+	Slice all;	  /* Attribute fields: first those that the last change replaced, .. */
+	size_t fresh; /* ..so many bytes */
+} ItemMemory;
+
 typedef struct Item
 {
 	uint64_t fingerprint; /* version the image was written under */
 	bool whole;			  /* nothing of the image is still unknown */
 	bool told;			  /* readers hold the item, perhaps as it was before something became unknown */
 	Slice image;
+	ItemMemory memory;
 	Slice emitted;
 } Item;
 
 extern bool item_open(Slice value, Item *item);
 extern bool item_emitted(const Item *item, EmittedList *list);
 extern void item_pack(Buffer *value, uint64_t fingerprint, bool whole, bool told, Slice image,
-					  const EmittedList *list);
+					  const ItemMemory *memory, const EmittedList *list);
 extern void emitted_append(EmittedList *list, Emitted emitted);
 
 #endif /* WALRANK_ITEM_H */

@@ -62,6 +62,7 @@ ranking_set_program(Ranking *ranking, RankingProgram program)
 	if (program.program == NULL)
 		return;
 	ranking->clock = rules_use_clock(program.program);
+	ranking->remembers = rules_use_previous(program.program);
 	ranking->min_change = rules_min_change(program.program);
 	ranking->refresh_us = rules_drifts(program.program) ? rules_refresh_us(program.program) : 0;
 }

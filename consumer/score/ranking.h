@@ -27,6 +27,7 @@ typedef struct Ranking
 	Arena *program_memory;
 	RuleProgram *program; /* NULL: does not compile here */
 	bool clock;
+	bool remembers;		/* it reads what attributes were */
 	double min_change;	/* smaller moves of a score are not told */
 	int64_t refresh_us; /* moves by the clock alone are told this often at most; 0: whenever */
 	/* while live */

@@ -61,6 +61,7 @@ scorer_destroy(Scorer *scorer)
 	buffer_free(&scorer->remapped_row);
 	buffer_free(&scorer->spliced);
 	buffer_free(&scorer->bits);
+	buffer_free(&scorer->remembered);
 	buffer_free(&scorer->value);
 	buffer_free(&scorer->key);
 	free(scorer->emitted.list);

@@ -23,7 +23,8 @@ show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *er
 	scorer->emitted.count = 0;
 	scorer->had_whole = scorer->had_told = false;
 	scorer->same_version = true;
-	*image = slice_make(NULL, 0);
+	*image = scorer->stored = slice_make(NULL, 0);
+	scorer->memory = (ItemMemory){0};
 	if (!store_item_get(scorer->store, relation->number, key, &value, &scorer->had, err))
 		return error_wrap(err, "item of relation %u", relation->number);
 	if (!scorer->had)
@@ -31,6 +32,7 @@ show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *er
 	if (!item_open(value, &item) || !item_emitted(&item, &scorer->emitted))
 		return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
 	*image = item.image;
+	scorer->memory = item.memory;
 	scorer->had_whole = item.whole;
 	scorer->had_told = item.told;
 	if (item.fingerprint != relation->current->fingerprint)
@@ -49,6 +51,7 @@ show_load(Scorer *scorer, Relation *relation, Slice key, Slice *image, Error *er
 		buffer_append_slice(&scorer->remapped, buffer_slice(&scorer->spliced));
 		*image = buffer_slice(&scorer->remapped);
 	}
+	scorer->stored = *image;
 	scorer->had_bytes = image->len;
 	return true;
 }
@@ -57,9 +60,11 @@ bool
 show_put(Scorer *scorer, Relation *relation, Slice key, Slice image, bool whole, const EmittedList *list,
 		 Error *err)
 {
+	item_pack(&scorer->value, relation->current->fingerprint, whole, scorer->had_told, image, &scorer->memory,
+			  list);
+	/* packed first: what was loaded is gone with the first write */
 	if (!timer_settle(scorer, relation, key, &scorer->emitted, list, err))
 		return false;
-	item_pack(&scorer->value, relation->current->fingerprint, whole, scorer->had_told, image, list);
 	if (!store_item_put(scorer->store, relation->number, key, buffer_slice(&scorer->value), err))
 		return error_wrap(err, "item of relation %u", relation->number);
 	if (!scorer->had)
@@ -147,6 +152,20 @@ next_by_clock(const Scorer *scorer, const Ranking *ranking, const RuleInput *inp
 	return later(next_us + PG_EPOCH_US, scorer->unit.now_us + ranking->refresh_us);
 }
 
+/* What attributes were, where the ranking reads it. */
+static void
+remember(Scorer *scorer, const Ranking *ranking, RuleInput *input)
+{
+	const ItemMemory *memory = &scorer->memory;
+
+	if (!ranking->remembers || !memory->there ||
+		!rules_fill_previous(ranking->binding, slice_make(memory->all.data, memory->fresh), memory->all,
+							 scorer->previous, scorer->changes))
+		return;
+	input->previous = scorer->previous;
+	input->changes = scorer->changes;
+}
+
 static void
 judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, Judgement *judgement,
 	  Emitted *will)
@@ -160,6 +179,7 @@ judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, J
 	will->clock_us = steering->clock_us;
 	if (rules_fill(ranking->binding, key, scorer->show, scorer->values))
 	{
+		remember(scorer, ranking, &input);
 		input.allowed = rules_allowed(steering->active, steering->nactive);
 		rules_evaluate(ranking->program, &input, &organic);
 		will->clock_us = earlier(will->clock_us, next_by_clock(scorer, ranking, &input, organic, shown));
@@ -261,7 +281,9 @@ show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, Becaus
 		Ranking *ranking = relation->rankings[i];
 		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
 		bool fresh = stood != NULL && stood->revision == ranking->revision;
-		bool news = !fresh || (because == BECAUSE_CHANGED && reads_changed(scorer, ranking));
+		/* which change was the last one is news to those that ask */
+		bool news = !fresh || (because == BECAUSE_CHANGED &&
+							   (ranking->remembers || reads_changed(scorer, ranking)));
 		Emitted will;
 
 		if (scorer->rankings.ending > 0)
@@ -456,6 +478,8 @@ show_item(Scorer *scorer, Relation *relation, Slice key, WireOp op, Error *err)
 	emit_change(scorer, relation, key, op);
 	quarantine_attributes(scorer, relation, key);
 	scorer->postponed = false;
+	if (!memory_make(scorer, relation, op == OP_UPDATE))
+		return malformed(scorer);
 	if (!show_rankings(scorer, relation, key, image, BECAUSE_CHANGED, &modified))
 		return false;
 	if ((!same || modified) && !show_put(scorer, relation, key, image, true, &scorer->next, err))

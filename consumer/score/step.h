@@ -9,6 +9,7 @@
  *   emit.c      the record, its dictionary         lost.c      publications lost, tables in doubt
  *   repeat.c    fills of a sink
  *   list.c      keys that have to be read again
+ *   memory.c    what attributes were
  *   timer.c     items to be evaluated at a time       steer.c     rows of interventions, what is in force
  *
  * A function returns false on an error of the store (err is set), or on malformed bytes: then
@@ -126,6 +127,9 @@ struct Scorer
 	EmittedList next;	 /* what will stand */
 	bool postponed;		 /* a ranking was passed over: a job has to come back to the item */
 	Slice show;			 /* image being evaluated */
+	Slice stored;		 /* image as it was loaded; until the next write */
+	ItemMemory memory;	 /* of the item; until the next write, or in remembered */
+	Buffer remembered;
 	bool had;			 /* it was stored.. */
 	bool had_whole;		 /* ..and complete.. */
 	bool had_told;		 /* ..and readers hold it, perhaps as it was */
@@ -138,6 +142,8 @@ struct Scorer
 	Buffer value;
 	Buffer key;
 	RuleValue values[RULES_ATTRIBUTES_MAX];
+	RuleValue previous[RULES_ATTRIBUTES_MAX];
+	RuleChange changes[RULES_ATTRIBUTES_MAX];
 	ItemSteering steering;
 	Touch touch;
 	bool settled[WIRE_COLUMNS_MAX];
@@ -228,6 +234,11 @@ extern bool timer_chunk(Scorer *scorer, Error *err);
 /* *time_us: of the first one; EMITTED_NEVER. */
 extern bool timer_next(Scorer *scorer, TimerKind kind, int64_t *time_us, Error *err);
 extern bool timer_forget(Scorer *scorer, const Relation *relation, Error *err);
+
+/* ---- memory.c ----------------------------------------------------------------------------- */
+
+/* scorer->memory of the item loaded becomes that of the item changed: `changed` by scorer->image.  False: malformed. */
+extern bool memory_make(Scorer *scorer, const Relation *relation, bool changed);
 
 /* ---- steer.c ------------------------------------------------------------------------------ */
 
