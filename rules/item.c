@@ -44,7 +44,7 @@ struct RuleBinding
 	bool has_aliases;
 	uint32_t slot_mask;
 	bool *remembered; /* per target: the program reads what it was before */
-	int16_t *slots; /* hash of (column, key): index of a target, or -1; never full */
+	int16_t *slots;	  /* hash of (column, key): index of a target, or -1; never full */
 };
 
 /* ---- hash of (column, key) ------------------------------------------------------------------ */
@@ -547,7 +547,8 @@ mark_changed(const RuleBinding *binding, const WireAttribute *attribute, RuleCha
 }
 
 bool
-rules_fill_previous(const RuleBinding *binding, Slice fresh, Slice all, RuleValue *previous, RuleChange *changes)
+rules_fill_previous(const RuleBinding *binding, Slice fresh, Slice all, RuleValue *previous,
+					RuleChange *changes)
 {
 	WireCursor cursor = wire_cursor(fresh);
 	WireAttribute attribute;

@@ -282,8 +282,8 @@ show_rankings(Scorer *scorer, Relation *relation, Slice key, Slice image, Becaus
 		const Emitted *stood = find_emitted(&scorer->emitted, &at, ranking->number);
 		bool fresh = stood != NULL && stood->revision == ranking->revision;
 		/* which change was the last one is news to those that ask */
-		bool news = !fresh || (because == BECAUSE_CHANGED &&
-							   (ranking->remembers || reads_changed(scorer, ranking)));
+		bool news =
+			!fresh || (because == BECAUSE_CHANGED && (ranking->remembers || reads_changed(scorer, ranking)));
 		Emitted will;
 
 		if (scorer->rankings.ending > 0)

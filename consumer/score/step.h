@@ -130,9 +130,9 @@ struct Scorer
 	Slice stored;		 /* image as it was loaded; until the next write */
 	ItemMemory memory;	 /* of the item; until the next write, or in remembered */
 	Buffer remembered;
-	bool had;			 /* it was stored.. */
-	bool had_whole;		 /* ..and complete.. */
-	bool had_told;		 /* ..and readers hold it, perhaps as it was */
+	bool had;		/* it was stored.. */
+	bool had_whole; /* ..and complete.. */
+	bool had_told;	/* ..and readers hold it, perhaps as it was */
 	bool same_version;
 	size_t had_bytes; /* of its image */
 	Buffer remapped;  /* stored image under the current version */

@@ -62,7 +62,8 @@ old_and_delta_keep_until_the_attribute_changes_again(void **state)
 static void
 changed_is_about_the_last_change_alone(void **state)
 {
-	World *world = asking_world("term one weight 1 1\nboost 10 when changed(price)\nboost 100 when changed(title)");
+	World *world =
+		asking_world("term one weight 1 1\nboost 10 when changed(price)\nboost 100 when changed(title)");
 
 	assert_string_equal(told(world), "");
 	update(world, "id=1 price=11 title=~ att=~");
