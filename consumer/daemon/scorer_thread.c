@@ -40,13 +40,13 @@ struct ScorerThread
 	bool snapshot_ended;
 	atomic_bool stop;
 	atomic_llong deadline_us;
-	atomic_bool asked; /* by scorer_thread_fill(), whose question and answer the lock covers */
+	pthread_mutex_t asking;
+	atomic_bool asked; /* by scorer_thread_ask(), whose question and answer the lock covers */
 	struct
 	{
-		uint32_t oid;
 		uint64_t seq;
-		uint64_t keys_max;
-		ScorerFill *fill; /* the asker's, who waits; NULL: nobody does */
+		ScorerQuestion ask;
+		void *question; /* the asker's, who waits; NULL: nobody does */
 		bool ok;
 		Error err;
 	} ask;
@@ -139,49 +139,83 @@ static void
 answer(ScorerThread *thread)
 {
 	pthread_mutex_lock(&thread->lock);
-	if (thread->ask.fill == NULL)
+	if (thread->ask.question == NULL)
 		atomic_store(&thread->asked, false);
 	else if (store_position(thread->state->store).seq >= thread->ask.seq)
 	{
-		thread->ask.ok = scorer_fill(thread->state->scorer, thread->ask.oid, thread->ask.keys_max,
-									 thread->ask.fill, &thread->ask.err);
-		thread->ask.fill = NULL;
+		thread->ask.ok = thread->ask.ask(thread->state->scorer, thread->ask.question, &thread->ask.err);
+		thread->ask.question = NULL;
 		atomic_store(&thread->asked, false);
 		pthread_cond_broadcast(&thread->moved);
 	}
 	pthread_mutex_unlock(&thread->lock);
 }
 
-bool
-scorer_thread_fill(ScorerThread *thread, uint32_t oid, uint64_t seq, uint64_t keys_max,
-				   const atomic_bool *stop, ScorerFill *fill, Error *err)
+static bool
+await_answer(ScorerThread *thread, int64_t deadline_us, const atomic_bool *stop, Error *err)
 {
-	int64_t deadline = clock_monotonic_us() + ANSWER_WAIT_US;
 	bool answered;
 
 	pthread_mutex_lock(&thread->lock);
-	thread->ask.oid = oid;
-	thread->ask.seq = seq;
-	thread->ask.keys_max = keys_max;
-	thread->ask.fill = fill;
-	atomic_store(&thread->asked, true);
-	pthread_mutex_unlock(&thread->lock);
-	journal_wake(thread->state->journal);
-	pthread_mutex_lock(&thread->lock);
-	while (thread->ask.fill != NULL && !atomic_load(stop) && clock_monotonic_us() < deadline)
+	while (thread->ask.question != NULL && !(stop != NULL && atomic_load(stop)) &&
+		   clock_monotonic_us() < deadline_us)
 	{
 		struct timespec until = at_time(clock_monotonic_us() + VIEW_US);
 
 		pthread_cond_timedwait(&thread->moved, &thread->lock, &until);
 	}
-	answered = thread->ask.fill == NULL;
-	thread->ask.fill = NULL;
+	answered = thread->ask.question == NULL;
+	thread->ask.question = NULL;
 	if (answered && !thread->ask.ok)
 		*err = thread->ask.err;
 	pthread_mutex_unlock(&thread->lock);
 	if (!answered)
 		return error_set(err, ERR_RETRY, "the scorer gave no answer");
 	return thread->ask.ok;
+}
+
+bool
+scorer_thread_ask(ScorerThread *thread, uint64_t seq, ScorerQuestion ask, void *question, int64_t timeout_us,
+				  const atomic_bool *stop, Error *err)
+{
+	const int64_t deadline_us = clock_monotonic_us() + timeout_us;
+	bool ok;
+
+	pthread_mutex_lock(&thread->asking); /* one question at a time */
+	pthread_mutex_lock(&thread->lock);
+	thread->ask.seq = seq;
+	thread->ask.ask = ask;
+	thread->ask.question = question;
+	atomic_store(&thread->asked, true);
+	pthread_mutex_unlock(&thread->lock);
+	journal_wake(thread->state->journal);
+	ok = await_answer(thread, deadline_us, stop, err);
+	pthread_mutex_unlock(&thread->asking);
+	return ok;
+}
+
+typedef struct FillQuestion
+{
+	uint32_t oid;
+	uint64_t keys_max;
+	ScorerFill *fill;
+} FillQuestion;
+
+static bool
+ask_fill(Scorer *scorer, void *question, Error *err)
+{
+	const FillQuestion *about = question;
+
+	return scorer_fill(scorer, about->oid, about->keys_max, about->fill, err);
+}
+
+bool
+scorer_thread_fill(ScorerThread *thread, uint32_t oid, uint64_t seq, uint64_t keys_max,
+				   const atomic_bool *stop, ScorerFill *fill, Error *err)
+{
+	FillQuestion about = {oid, keys_max, fill};
+
+	return scorer_thread_ask(thread, seq, ask_fill, &about, ANSWER_WAIT_US, stop, err);
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -537,6 +571,7 @@ scorer_thread_start(State *state, const Config *config, ThreadFailed failed, voi
 	thread->failed = failed;
 	thread->context = context;
 	pthread_mutex_init(&thread->lock, NULL);
+	pthread_mutex_init(&thread->asking, NULL);
 	init_cond(&thread->moved);
 	store_set_barrier(state->store, snapshot_barrier, thread);
 	thread->own.committed = store_position(state->store).seq;
@@ -567,6 +602,7 @@ scorer_thread_destroy(ScorerThread *thread)
 	if (thread == NULL)
 		return;
 	pthread_mutex_destroy(&thread->lock);
+	pthread_mutex_destroy(&thread->asking);
 	pthread_cond_destroy(&thread->moved);
 	free(thread);
 }

@@ -42,9 +42,13 @@ extern void scorer_thread_snapshot(ScorerThread *thread); /* make one soon */
 /* Let all but the newest go, soon. */
 extern void scorer_thread_newest_snapshot_only(ScorerThread *thread);
 /*
- * scorer_fill(), answered by the thread itself between two units, once it has scored unit seq. One caller at a
- * time. ERR_RETRY: *stop became true, or no answer came within a minute.
+ * A question that the thread itself answers, between two units, once it has scored unit seq. ERR_RETRY: *stop became
+ * true (NULL: it does not), or no answer came in time.
  */
+typedef bool (*ScorerQuestion)(Scorer *scorer, void *question, Error *err);
+extern bool scorer_thread_ask(ScorerThread *thread, uint64_t seq, ScorerQuestion ask, void *question,
+							  int64_t timeout_us, const atomic_bool *stop, Error *err);
+/* scorer_fill(), as such a question; within a minute. */
 extern bool scorer_thread_fill(ScorerThread *thread, uint32_t oid, uint64_t seq, uint64_t keys_max,
 							   const atomic_bool *stop, ScorerFill *fill, Error *err);
 /* Scores what the journal holds (at most timeout), commits, ends both threads. */

@@ -203,6 +203,60 @@ rescore_cancel(void *context, const char *const *arguments, Buffer *answer, Erro
 	return ask_scorer(context, RESCORE_CANCEL, arguments[0], answer, err);
 }
 
+/* ---- why ---------------------------------------------------------------------------------------- */
+
+#define EXPLAIN_WAIT_US INT64_C(1500000)
+
+typedef struct Why
+{
+	const char *relation;
+	const char *ranking;
+	Slice key;
+	Buffer *answer;
+} Why;
+
+static bool
+ask_why(Scorer *scorer, void *question, Error *err)
+{
+	const Why *why = question;
+
+	return scorer_explain(scorer, why->relation, why->key, why->ranking, why->answer, err);
+}
+
+static bool
+read_hex(const char *text, Buffer *bytes)
+{
+	for (; text[0] != '\0'; text += 2)
+	{
+		unsigned byte;
+
+		if (text[1] == '\0' || sscanf(text, "%2x", &byte) != 1)
+			return false;
+		buffer_append_byte(bytes, (uint8_t) byte);
+	}
+	return bytes->len > 0;
+}
+
+static bool
+explain(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	const HousekeepingParts *parts = ((const Steering *) context)->parts;
+	Buffer key = {0};
+	Buffer document = {0};
+	Why why = {arguments[2], strcmp(arguments[1], "-") == 0 ? "" : arguments[1], {0}, &document};
+	bool ok = read_hex(arguments[0], &key);
+
+	if (!ok)
+		error_set(err, ERR_CONFIG, "a key is written in hexadecimal, as the stream encodes it");
+	why.key = buffer_slice(&key);
+	ok = ok && scorer_thread_ask(parts->scorer, 0, ask_why, &why, EXPLAIN_WAIT_US, NULL, err);
+	if (ok)
+		buffer_append_slice(answer, buffer_slice(&document));
+	buffer_free(&key);
+	buffer_free(&document);
+	return ok;
+}
+
 /* ---- tables -------------------------------------------------------------------------------------- */
 
 /* {"tables":[..]}: those it is about. */
@@ -283,6 +337,7 @@ const ControlVerb steering_verbs[] = {
 	{"rescore start", "TABLE", "evaluates all items of a table anew", rescore_start},
 	{"rescore cancel", "TABLE", "gives up evaluating them anew; items not met keep what they have",
 	 rescore_cancel},
+	{"explain", "KEY RANKING TABLE", "why an item stands where it stands; RANKING - for all", explain},
 	{"backfill list", "", "the tables that are read, and how far that is", backfill_list},
 	{"backfill start", "[TABLE]", "reads a table again, or all of them", backfill_start},
 	{"backfill cancel", "[TABLE]", "gives up reading a table, or all of them", backfill_cancel},

@@ -12,13 +12,14 @@
  *       17      8  tier and pin, if one is not 0
  *               8  when it is to be evaluated again for its age, if ever
  *               8  .. for an intervention that begins or ends, if ever
+ *               8  when it was evaluated, if that matters
  */
 #include "score/item.h"
 
 #include "score/pack.h"
 
 #define EMITTED_BYTES 17
-#define EMITTED_BYTES_MAX (EMITTED_BYTES + 24)
+#define EMITTED_BYTES_MAX (EMITTED_BYTES + 32)
 
 enum
 {
@@ -26,7 +27,8 @@ enum
 	HAS_PLACE = 4,
 	HAS_CLOCK = 8,
 	HAS_BOUNDARY = 16,
-	HAS_ALL = 31,
+	HAS_EVALUATED = 32,
+	HAS_ALL = 63,
 };
 
 enum
@@ -112,7 +114,8 @@ take_emitted(WireCursor *cursor, Emitted *one)
 	memcpy(&one->score, &score, sizeof(score));
 	if (!take_optional(cursor, has & HAS_PLACE, &place) ||
 		!take_optional(cursor, has & HAS_CLOCK, &one->clock_us) ||
-		!take_optional(cursor, has & HAS_BOUNDARY, &one->boundary_us))
+		!take_optional(cursor, has & HAS_BOUNDARY, &one->boundary_us) ||
+		!take_optional(cursor, has & HAS_EVALUATED, &one->evaluated_us))
 		return false;
 	one->tier = (int32_t) (uint64_t) place;
 	one->pin = (int32_t) ((uint64_t) place >> 32);
@@ -167,6 +170,11 @@ put_emitted(Buffer *value, const Emitted *one)
 	{
 		has |= HAS_BOUNDARY;
 		at = put_eight(at, (uint64_t) one->boundary_us);
+	}
+	if (one->evaluated_us != 0)
+	{
+		has |= HAS_EVALUATED;
+		at = put_eight(at, (uint64_t) one->evaluated_us);
 	}
 	start[16] = has;
 	value->len += (size_t) (at - start);

@@ -21,9 +21,10 @@ typedef struct Emitted
 	EmittedStatus status;
 	double score;
 	int32_t tier;
-	int32_t pin;		 /* 0: none */
-	int64_t clock_us;	 /* since 1970: the score may move by its age alone; EMITTED_NEVER */
-	int64_t boundary_us; /* an intervention begins or ends for the item; EMITTED_NEVER */
+	int32_t pin;		  /* 0: none */
+	int64_t clock_us;	  /* since 1970: the score may move by its age alone; EMITTED_NEVER */
+	int64_t boundary_us;  /* an intervention begins or ends for the item; EMITTED_NEVER */
+	int64_t evaluated_us; /* the time it was evaluated at; 0: time has no part in it */
 } Emitted;
 
 #define EMITTED_NEVER INT64_MAX

@@ -113,6 +113,14 @@ typedef struct ScorerFill
 extern bool scorer_fill(Scorer *scorer, uint32_t oid, uint64_t keys_max, ScorerFill *fill, Error *err);
 extern void scorer_fill_free(ScorerFill *fill);
 
+/*
+ * Why an item stands where it stands, as JSON: every ranking of the table (or one), every statement with what it came to,
+ * the interventions.  Evaluated at the time readers' score was, so that it is that score to the bit.  key: Value fields.
+ * Between two units.  ERR_CONFIG: there is no such table or ranking.
+ */
+extern bool scorer_explain(Scorer *scorer, const char *relation, Slice key, const char *ranking, Buffer *json,
+						   Error *err);
+
 typedef struct ScorerCounters
 {
 	uint64_t units, changes, rescored, fired, scores, removals, quarantined, incomplete, items;

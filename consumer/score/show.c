@@ -9,8 +9,6 @@
  */
 #include "score/step.h"
 
-#include <math.h>
-
 /* ---- what is stored ----------------------------------------------------------------------- */
 
 bool
@@ -166,12 +164,21 @@ remember(Scorer *scorer, const Ranking *ranking, RuleInput *input)
 	input->changes = scorer->changes;
 }
 
+void
+show_input(Scorer *scorer, const Ranking *ranking, RuleInput *input)
+{
+	*input = (RuleInput){.values = scorer->values,
+						 .now_us = scorer->unit.now_us - PG_EPOCH_US,
+						 .allowed = rules_allowed(scorer->steering.active, scorer->steering.nactive)};
+	remember(scorer, ranking, input);
+}
+
 static void
 judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, Judgement *judgement,
 	  Emitted *will)
 {
 	const ItemSteering *steering = &scorer->steering;
-	RuleInput input = {.values = scorer->values, .now_us = scorer->unit.now_us - PG_EPOCH_US};
+	RuleInput input;
 	RuleResult organic = {.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
 
 	*judgement = (Judgement){0};
@@ -179,8 +186,7 @@ judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, J
 	will->clock_us = steering->clock_us;
 	if (rules_fill(ranking->binding, key, scorer->show, scorer->values))
 	{
-		remember(scorer, ranking, &input);
-		input.allowed = rules_allowed(steering->active, steering->nactive);
+		show_input(scorer, ranking, &input);
 		rules_evaluate(ranking->program, &input, &organic);
 		will->clock_us = earlier(will->clock_us, next_by_clock(scorer, ranking, &input, organic, shown));
 	}
@@ -198,15 +204,22 @@ judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, J
 static bool
 stands_still(const Ranking *ranking, const Emitted *shown, const RuleStanding *standing)
 {
-	return shown != NULL && shown->tier == standing->tier && shown->pin == standing->pin &&
-		   (shown->score == standing->score || fabs(shown->score - standing->score) < ranking->min_change);
+	const RuleResult now = {.outcome = RULE_SCORE, .score = standing->score};
+	RuleResult stood = now;
+
+	if (shown == NULL || shown->tier != standing->tier || shown->pin != standing->pin)
+		return false;
+	stood.score = shown->score;
+	return !rules_differ(&stood, &now, ranking->min_change);
 }
 
 /* One ranking, evaluated: what is told, and what will stand. */
 static Emitted
 show_result(Scorer *scorer, Ranking *ranking, Slice key, const Emitted *stood, bool news)
 {
-	Emitted will = {.ranking = ranking->number, .revision = ranking->revision};
+	Emitted will = {.ranking = ranking->number,
+					.revision = ranking->revision,
+					.evaluated_us = ranking->clock ? scorer->unit.now_us : 0};
 	const Emitted *shown = is_shown(ranking, stood) ? stood : NULL;
 	Judgement judgement;
 
@@ -240,7 +253,8 @@ emitted_equal(const Emitted *stood, const Emitted *will)
 {
 	return stood != NULL && stood->revision == will->revision && stood->status == will->status &&
 		   stood->score == will->score && stood->tier == will->tier && stood->pin == will->pin &&
-		   stood->clock_us == will->clock_us && stood->boundary_us == will->boundary_us;
+		   stood->clock_us == will->clock_us && stood->boundary_us == will->boundary_us &&
+		   stood->evaluated_us == will->evaluated_us;
 }
 
 static const Emitted *

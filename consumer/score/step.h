@@ -191,6 +191,8 @@ extern bool show_stale(Scorer *scorer, Relation *relation, Slice key, Slice imag
 					   Error *err);
 /* Evaluate all of it once more, because of the time or of an intervention. */
 extern bool show_again(Scorer *scorer, Relation *relation, Slice key, Slice image, Error *err);
+/* What a ranking is evaluated on: values are filled, interventions applied. */
+extern void show_input(Scorer *scorer, const Ranking *ranking, RuleInput *input);
 /* The item (loaded before, complete) once more, and what stands of it in rankings. */
 extern void show_repeat(Scorer *scorer, Relation *relation, Slice key, Slice image);
 /* Whether every live ranking has been evaluated under its present revision (scorer->emitted). */
