@@ -42,8 +42,8 @@ END
 $$;
 COMMENT ON FUNCTION walrank.matched(bigint) IS 'how many items an intervention is about now; of a condition it asks the whole table';
 
--- What an intervention moves of its item: {"ranking": {"organic": .., "with": {..}, "without": {..}}}.  NULL for a
--- condition, for an item that is not there, and where the caller may not read the item.
+-- What an intervention moves of its item: {"ranking": {"organic": .., "with": {..}, "without": {..}}}.  {} when the item
+-- is not there; NULL for a condition, and where the caller may not read the item.
 CREATE FUNCTION walrank.moved(intervention bigint, at timestamptz DEFAULT pg_catalog.now()) RETURNS jsonb
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
@@ -52,8 +52,11 @@ DECLARE
 	moves jsonb;
 BEGIN
 	SELECT * INTO chosen FROM walrank.intervention i WHERE i.id = moved.intervention AND i.key IS NOT NULL;
-	IF NOT FOUND OR NOT walrank.has_item(chosen.relation, chosen.key) THEN
+	IF NOT FOUND THEN
 		RETURN NULL;
+	END IF;
+	IF NOT walrank.has_item(chosen.relation, chosen.key) THEN
+		RETURN '{}';
 	END IF;
 	SELECT jsonb_object_agg(r.name, jsonb_build_object('organic', w.organic,
 			'with', to_jsonb(w) - 'organic', 'without', to_jsonb(o) - 'organic'))
