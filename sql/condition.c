@@ -109,7 +109,8 @@ condition_compile(Condition *condition, const char *text, RuleError *error)
 	}
 	if (!is_one_expression(text, &memory))
 	{
-		strlcpy(error->message, "this is more than one condition, or nested too deeply", sizeof(error->message));
+		strlcpy(error->message, "this is more than one condition, or nested too deeply",
+				sizeof(error->message));
 		strlcpy(error->hint,
 				"Write what follows \"where\" in a ranking, without clauses and further statements.",
 				sizeof(error->hint));

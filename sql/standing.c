@@ -22,51 +22,36 @@
 #include "utils/timestamp.h"
 
 #include "encode.h"
-#include "interventions.h"
 #include "item_key.h"
 #include "options.h"
-#include "score.h"
+#include "standing.h"
 
 EXPORT_FUNCTION(walrank_standing);
 EXPORT_FUNCTION(walrank_standing_of);
 EXPORT_FUNCTION(walrank_holds);
 EXPORT_FUNCTION(walrank_has_item);
 
-/* Lives as long as the calling expression. */
-typedef struct StandingCache
+struct StandingCache
 {
 	FmgrInfo score; /* score_item() keeps what it needs in there */
 	Interventions *interventions;
-	TupleDesc result;
-	MemoryContext work; /* reset with each call */
-} StandingCache;
+};
 
-static StandingCache *
-cache_get(FunctionCallInfo fcinfo)
+StandingCache *
+standing_open(MemoryContext context)
 {
-	FmgrInfo *function = fcinfo->flinfo;
-	StandingCache *cache = function->fn_extra;
-	MemoryContext caller;
+	StandingCache *cache = MemoryContextAllocZero(context, sizeof(StandingCache));
 
-	if (cache != NULL)
-		return cache;
-	caller = MemoryContextSwitchTo(function->fn_mcxt);
-	cache = palloc0(sizeof(StandingCache));
-	cache->score.fn_mcxt = function->fn_mcxt;
-	cache->interventions = interventions_open(function->fn_mcxt);
-	cache->work = AllocSetContextCreate(function->fn_mcxt, "walrank.standing", ALLOCSET_DEFAULT_SIZES);
-	if (get_call_result_type(fcinfo, NULL, &cache->result) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "walrank.standing() is declared without its columns");
-	cache->result = BlessTupleDesc(cache->result);
-	MemoryContextSwitchTo(caller);
-	function->fn_extra = cache;
+	cache->score.fn_mcxt = context;
+	cache->interventions = interventions_open(context);
 	return cache;
 }
 
-static TimestampTz
-time_argument(FunctionCallInfo fcinfo, int n)
+TimestampTz
+standing_time(FunctionCallInfo fcinfo, int argument)
 {
-	TimestampTz at = PG_ARGISNULL(n) ? GetCurrentTransactionStartTimestamp() : PG_GETARG_TIMESTAMPTZ(n);
+	TimestampTz at =
+		PG_ARGISNULL(argument) ? GetCurrentTransactionStartTimestamp() : PG_GETARG_TIMESTAMPTZ(argument);
 
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -75,13 +60,6 @@ time_argument(FunctionCallInfo fcinfo, int n)
 }
 
 /* ---- the standing ------------------------------------------------------------------------------- */
-
-typedef struct Standing
-{
-	RuleStanding now;
-	bool has_organic;
-	double organic; /* what walrank.score() says */
-} Standing;
 
 static void
 warn_no_score(const char *ranking, const char *statement, const char *reason)
@@ -92,50 +70,78 @@ warn_no_score(const char *ranking, const char *statement, const char *reason)
 
 /* As if there were no interventions; the result is that under `allow`, if there is one. */
 static void
-evaluate(const ScoreItem *scored, TimestampTz at, bool allowed, Standing *standing, RuleResult *result)
+evaluate(TimestampTz at, Standing *standing)
 {
-	RuleInput input = {.values = scored->values, .now_us = at};
+	RuleInput input = {.values = standing->item.values, .now_us = at};
 
-	rules_evaluate(scored->program, &input, result);
-	standing->has_organic = result->outcome == RULE_SCORE;
-	standing->organic = result->score;
-	if (!allowed || standing->has_organic)
+	rules_evaluate(standing->item.program, &input, &standing->result);
+	standing->has_organic = standing->result.outcome == RULE_SCORE;
+	standing->organic = standing->result.score;
+	if (!standing->allowed || standing->has_organic)
 		return;
 	input.allowed = true;
-	rules_evaluate(scored->program, &input, result);
+	rules_evaluate(standing->item.program, &input, &standing->result);
 }
 
-static Standing
-find_standing(StandingCache *cache, const char *ranking, HeapTupleHeader item, TimestampTz at, int64 without)
+void
+standing_find(StandingCache *cache, const char *ranking, HeapTupleHeader item, TimestampTz at, int64 without,
+			  Standing *standing)
 {
 	const RuleIntervention *const *rules;
-	const InForce *const *active;
-	Standing standing = {{0}};
 	InterventionItem steered;
-	RuleResult result;
-	const char *reason;
-	ScoreItem scored;
-	int n;
 
-	score_item(&cache->score, ranking, item, &scored);
-	if (!scored.enabled)
-		return standing;
-	interventions_refresh(cache->interventions, scored.relation, ranking, at, without);
+	*standing = (Standing){.n = 0};
+	score_item(&cache->score, ranking, item, &standing->item);
+	if (!standing->item.enabled)
+		return;
+	interventions_refresh(cache->interventions, standing->item.relation, ranking, at, without);
 	steered = (InterventionItem){.relid = get_typ_typrelid(HeapTupleHeaderGetTypeId(item)),
-								 .fingerprint = scored.fingerprint,
-								 .map = scored.map,
-								 .key = scored.key,
-								 .attributes = scored.attributes};
-	n = interventions_of(cache->interventions, &steered, &active, &rules);
-	evaluate(&scored, at, rules_allowed(rules, n), &standing, &result);
-	if (!rules_intervene(scored.program, rules, n, &result, &standing.now, &reason))
+								 .fingerprint = standing->item.fingerprint,
+								 .map = standing->item.map,
+								 .key = standing->item.key,
+								 .attributes = standing->item.attributes};
+	standing->n = interventions_of(cache->interventions, &steered, &standing->active, &rules);
+	standing->allowed = rules_allowed(rules, standing->n);
+	evaluate(at, standing);
+	if (!rules_intervene(standing->item.program, rules, standing->n, &standing->result, &standing->now,
+						 &standing->reason))
 	{
-		warn_no_score(ranking, "intervention", reason);
-		standing.now = (RuleStanding){0};
+		warn_no_score(ranking, "intervention", standing->reason);
+		standing->now = (RuleStanding){0};
 	}
-	else if (result.outcome == RULE_QUARANTINE && !standing.now.shown && !standing.now.blocked)
-		warn_no_score(ranking, result.statement, result.reason);
-	return standing;
+	else if (standing->result.outcome == RULE_QUARANTINE && !standing->now.shown && !standing->now.blocked)
+		warn_no_score(ranking, standing->result.statement, standing->result.reason);
+}
+
+/* ---- as a row ------------------------------------------------------------------------------------- */
+
+/* Lives as long as the calling expression. */
+typedef struct CallCache
+{
+	StandingCache *standing;
+	TupleDesc result;
+	MemoryContext work; /* reset with each call */
+} CallCache;
+
+static CallCache *
+cache_get(FunctionCallInfo fcinfo)
+{
+	FmgrInfo *function = fcinfo->flinfo;
+	CallCache *cache = function->fn_extra;
+	MemoryContext caller;
+
+	if (cache != NULL)
+		return cache;
+	caller = MemoryContextSwitchTo(function->fn_mcxt);
+	cache = palloc0(sizeof(CallCache));
+	cache->standing = standing_open(function->fn_mcxt);
+	cache->work = AllocSetContextCreate(function->fn_mcxt, "walrank.standing", ALLOCSET_DEFAULT_SIZES);
+	if (get_call_result_type(fcinfo, NULL, &cache->result) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "walrank.standing() is declared without its columns");
+	cache->result = BlessTupleDesc(cache->result);
+	MemoryContextSwitchTo(caller);
+	function->fn_extra = cache;
+	return cache;
 }
 
 /* (shown, blocked, score, tier, pin, organic) */
@@ -153,13 +159,13 @@ form_standing(TupleDesc desc, const Standing *standing)
 }
 
 static Datum
-answer(StandingCache *cache, const char *ranking, HeapTupleHeader item, TimestampTz at, int64 without)
+answer(CallCache *cache, const char *ranking, HeapTupleHeader item, TimestampTz at, int64 without)
 {
 	MemoryContext caller = MemoryContextSwitchTo(cache->work);
-	Standing standing = {{0}};
+	Standing standing = {.n = 0};
 
 	if (item != NULL)
-		standing = find_standing(cache, ranking, item, at, without);
+		standing_find(cache->standing, ranking, item, at, without, &standing);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(cache->work);
 	return form_standing(cache->result, &standing);
@@ -169,7 +175,7 @@ answer(StandingCache *cache, const char *ranking, HeapTupleHeader item, Timestam
 Datum
 walrank_standing(PG_FUNCTION_ARGS)
 {
-	TimestampTz at = time_argument(fcinfo, 2);
+	TimestampTz at = standing_time(fcinfo, 2);
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
@@ -178,28 +184,6 @@ walrank_standing(PG_FUNCTION_ARGS)
 }
 
 /* ---- by key ---------------------------------------------------------------------------------------- */
-
-static char *
-ranking_relation(const char *ranking)
-{
-	static const char query[] =
-		"SELECT r.relation FROM walrank.ranking r WHERE r.name OPERATOR(pg_catalog.=) $1";
-	MemoryContext caller = CurrentMemoryContext;
-	Oid types[] = {TEXTOID};
-	Datum values[] = {CStringGetTextDatum(ranking)};
-	char *relation;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read walrank.ranking");
-	if (SPI_processed == 0)
-		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no ranking \"%s\"", ranking),
-				errhint("SELECT name FROM walrank.ranking; lists them."));
-	relation = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
-	return relation;
-}
 
 static Oid
 existing_relation(const char *relation)
@@ -212,11 +196,32 @@ existing_relation(const char *relation)
 	return relid;
 }
 
+Oid
+standing_relation(const char *ranking, char **relation)
+{
+	static const char query[] =
+		"SELECT r.relation FROM walrank.ranking r WHERE r.name OPERATOR(pg_catalog.=) $1";
+	MemoryContext caller = CurrentMemoryContext;
+	Oid types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(ranking)};
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read walrank.ranking");
+	if (SPI_processed == 0)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no ranking \"%s\"", ranking),
+				errhint("SELECT name FROM walrank.ranking; lists them."));
+	*relation = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return existing_relation(*relation);
+}
+
 /* walrank.standing_of(ranking text, key jsonb, at timestamptz, without bigint) */
 Datum
 walrank_standing_of(PG_FUNCTION_ARGS)
 {
-	TimestampTz at = time_argument(fcinfo, 2);
+	TimestampTz at = standing_time(fcinfo, 2);
 	int64 without = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 	char *ranking, *relation;
 	Oid relid;
@@ -224,8 +229,7 @@ walrank_standing_of(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	ranking = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	relation = ranking_relation(ranking);
-	relid = existing_relation(relation);
+	relid = standing_relation(ranking, &relation);
 	return answer(cache_get(fcinfo), ranking, item_row(relid, relation, PG_GETARG_JSONB_P(1)), at, without);
 }
 
@@ -333,7 +337,7 @@ ask_condition(ConditionCache *cache, const char *text, HeapTupleHeader item, Tim
 Datum
 walrank_holds(PG_FUNCTION_ARGS)
 {
-	TimestampTz at = time_argument(fcinfo, 2);
+	TimestampTz at = standing_time(fcinfo, 2);
 	ConditionCache *cache;
 	MemoryContext caller;
 	bool holds;

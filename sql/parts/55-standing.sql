@@ -89,3 +89,8 @@ CREATE VIEW walrank.audit AS
 			AND (n.valid_until IS NULL OR n.valid_until OPERATOR(pg_catalog.>) pg_catalog.now());
 COMMENT ON VIEW walrank.audit IS
 	'who decided what about which items, when and why; in_force: the intervention is now; moved: what it moves, at its newest entry';
+
+CREATE FUNCTION walrank.explain(ranking text, key jsonb, at timestamptz DEFAULT pg_catalog.now()) RETURNS jsonb
+	LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_explain';
+COMMENT ON FUNCTION walrank.explain(text, jsonb, timestamptz) IS
+	'why an item stands where it does: every statement of the ranking, every attribute it reads, every intervention';

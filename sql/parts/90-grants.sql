@@ -17,7 +17,8 @@ GRANT SELECT ON walrank.watched, walrank.ranking, walrank.intervention, walrank.
 GRANT EXECUTE ON FUNCTION walrank.encode(record, int, text[]), walrank.describe(regclass, text[]), walrank.score(text, record, timestamptz)
 	TO walrank_admin, walrank_reader;
 GRANT EXECUTE ON FUNCTION walrank.standing(text, record, timestamptz), walrank.standing_of(text, jsonb, timestamptz, bigint),
-	walrank.holds(text, record, timestamptz), walrank.has_item(text, jsonb), walrank.matched(bigint), walrank.moved(bigint, timestamptz)
+	walrank.holds(text, record, timestamptz), walrank.has_item(text, jsonb), walrank.matched(bigint), walrank.moved(bigint, timestamptz),
+	walrank.explain(text, jsonb, timestamptz)
 	TO walrank_admin, walrank_reader;
 
 -- whoever writes maps merges them
