@@ -16,6 +16,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
@@ -94,9 +95,10 @@ put_number(StringInfo out, const char *name, bool known, double value)
 static void
 put_time(StringInfo out, const char *name, bool known, TimestampTz time)
 {
-	char *text = DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(time)));
+	char text[MAXDATELEN + 1];
 
-	put_text(out, name, known ? text : NULL);
+	put_text(out, name,
+			 known ? JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL) : NULL);
 }
 
 /* Names and texts of definitions are UTF-8. */
