@@ -46,6 +46,7 @@ static const CliCommand *const commands[] = {
 	&cli_allow,
 	&cli_freeze,
 	&cli_end,
+	&cli_explain,
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

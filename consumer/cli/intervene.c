@@ -64,22 +64,6 @@ user_name(void)
 	return user != NULL ? user->pw_name : getenv("USER");
 }
 
-/* JSON stays what it is, written as it was: every digit counts; any other word is a text.  To be freed. */
-static char *
-key_json(const char *word)
-{
-	json_t *value = json_loads(word, JSON_DECODE_ANY, NULL);
-	char *key = value != NULL ? xstrdup(word) : NULL;
-
-	if (value == NULL)
-	{
-		value = json_stringn(word, strlen(word)); /* NULL: not UTF-8 */
-		key = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-	}
-	json_decref(value);
-	return key;
-}
-
 /* "2h" as "2 hours"; NULL: this is no duration. */
 static const char *
 interval_of(const char *word, char interval[64])
@@ -298,7 +282,7 @@ run(const Cli *cli, const char *action, const CliOption *options, const char *co
 
 	if (rc != EXIT_DONE)
 		return rc;
-	if (values[ACT_WHERE] == NULL && (key = key_json(operands[1])) == NULL)
+	if (values[ACT_WHERE] == NULL && (key = steering_key(operands[1])) == NULL)
 		return cli_usage("the key is not UTF-8");
 	act.key = key;
 	act.author = values[ACT_AUTHOR] != NULL ? values[ACT_AUTHOR] : user_name();

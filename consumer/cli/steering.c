@@ -3,7 +3,7 @@
  */
 #include "cli/steering.h"
 
-#include <stdio.h>
+#include <jansson.h>
 
 bool
 steering_connect(const Cli *cli, PGconn **conn, Error *err)
@@ -99,4 +99,19 @@ steering_relation(PGconn *conn, const char *word, char **relation, Error *err)
 	}
 	PQclear(found);
 	return ok;
+}
+
+char *
+steering_key(const char *word)
+{
+	json_t *value = json_loads(word, JSON_DECODE_ANY, NULL);
+	char *key = value != NULL ? xstrdup(word) : NULL; /* as written: every digit counts */
+
+	if (value == NULL)
+	{
+		value = json_stringn(word, strlen(word)); /* NULL: not UTF-8 */
+		key = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+	}
+	json_decref(value);
+	return key;
 }

@@ -21,4 +21,7 @@ extern bool steering_execute(PGconn *conn, Error *err, const char *sql);
 /* The watched table that a word means, as in walrank.watched: its whole name, or that without the schema. */
 extern bool steering_relation(PGconn *conn, const char *word, char **relation, Error *err);
 
+/* The JSON of a key given as a word: JSON stays what it is, anything else is a text.  To be freed; NULL: not UTF-8. */
+extern char *steering_key(const char *word);
+
 #endif /* WALRANK_STEERING_H */
