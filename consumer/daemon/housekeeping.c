@@ -8,12 +8,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/rescoring.h"
 #include "daemon/space.h"
 #include "daemon/timers.h"
 
 #define STEP_US INT64_C(200000)
 #define APPEND_WAIT_US INT64_C(100000)
-#define CHUNKS_AHEAD 4
 
 struct Housekeeping
 {
@@ -25,10 +25,7 @@ struct Housekeeping
 	int64_t beat_us; /* next one */
 	Space *space;
 	uint64_t asked_seq; /* the last unit appended because the scorer asked, or before us */
-	uint64_t begun_seq; /* the last unit before us */
-	uint64_t job;		/* being rescored.. */
-	uint32_t chunk;		/* ..and its next chunk */
-	int64_t chunk_due_us;
+	Rescoring *rescoring;
 	ScorerView view;
 };
 
@@ -80,59 +77,6 @@ append_asked(Housekeeping *housekeeping, Unit *unit, Slice detail, Error *err)
 	return true;
 }
 
-/* How many chunks may be on their way: what the scorer has met less than is left of the table needs no waiting. */
-static uint32_t
-chunks_ahead(const ScorerRescore *rescore, uint32_t limit)
-{
-	const uint64_t left = rescore->items_all > rescore->items ? rescore->items_all - rescore->items : 0;
-	const uint64_t chunks = left / limit;
-
-	return chunks < 1 ? 1 : chunks > CHUNKS_AHEAD ? CHUNKS_AHEAD : (uint32_t) chunks;
-}
-
-/* store.rescore_rate: a chunk's time has to pass before the next one. */
-static bool
-rescore_rests(Housekeeping *housekeeping, uint32_t limit)
-{
-	const int64_t rate = housekeeping->parts.config->store.rescore_rate;
-	const int64_t now_us = clock_monotonic_us();
-
-	if (rate > 0 && now_us < housekeeping->chunk_due_us)
-		return true;
-	housekeeping->chunk_due_us = now_us + (rate > 0 ? (int64_t) limit * 1000000 / rate : 0);
-	return false;
-}
-
-/*
- * Chunks of a job go into the journal one after the other, each once: at a restart what the last run appended has to be
- * read first.
- */
-static bool
-append_rescore(Housekeeping *housekeeping, Error *err)
-{
-	const ScorerRescore *rescore = &housekeeping->view.wants.rescore;
-	const uint32_t limit = (uint32_t) housekeeping->parts.config->source.part_changes;
-	Unit unit = {.kind = UNIT_RESCORE, .id = rescore->job, .limit = limit};
-
-	if (rescore->job == 0 || housekeeping->view.position.seq < housekeeping->begun_seq)
-		return true;
-	if (housekeeping->job != rescore->job || housekeeping->chunk < rescore->chunk)
-	{
-		housekeeping->job = rescore->job;
-		housekeeping->chunk = rescore->chunk;
-	}
-	while (housekeeping->chunk < rescore->chunk + chunks_ahead(rescore, limit) &&
-		   !rescore_rests(housekeeping, limit))
-	{
-		unit.chunk = housekeeping->chunk;
-		if (!journal_try_append(housekeeping->parts.state->journal, &unit, PART_DETAIL, slice_make(NULL, 0),
-								APPEND_WAIT_US, err))
-			return err->class == ERR_SPACE || err->class == ERR_RETRY;
-		housekeeping->chunk++;
-	}
-	return true;
-}
-
 static bool
 append_timer(Housekeeping *housekeeping, Error *err)
 {
@@ -181,7 +125,7 @@ step(Housekeeping *housekeeping, Error *err)
 
 	backfills_consider(housekeeping->parts.backfills, &housekeeping->view);
 	if (!append_gap(housekeeping, err) || !append_timer(housekeeping, err) ||
-		!append_rescore(housekeeping, err) || !check_sinks(housekeeping, err))
+		!rescoring_step(housekeeping->rescoring, &housekeeping->view, err) || !check_sinks(housekeeping, err))
 		return false;
 	if (now >= housekeeping->beat_us)
 	{
@@ -211,7 +155,8 @@ housekeeping_main(void *arg)
 			break;
 		}
 		scorer_thread_wait(housekeeping->parts.scorer, version,
-						   timers_wait_us(&housekeeping->view.wants, clock_wall_us(), STEP_US));
+						   timers_wait_us(&housekeeping->view.wants, clock_wall_us(),
+										  rescoring_wait_us(housekeeping->rescoring, STEP_US)));
 	}
 	PQfinish(housekeeping->beat);
 	return NULL;
@@ -227,7 +172,7 @@ housekeeping_start(const HousekeepingParts *parts)
 	journal_appended(parts->state->journal, &head);
 	housekeeping->space =
 		space_create(parts->state, parts->config, parts->scorer, parts->sinks, parts->failed, parts->context);
-	housekeeping->begun_seq = head.seq;
+	housekeeping->rescoring = rescoring_create(parts->state, parts->config, parts->sinks);
 	housekeeping->asked_seq = head.seq; /* what the last run appended for it, the scorer has yet to read */
 	pthread_create(&housekeeping->thread, NULL, housekeeping_main, housekeeping);
 	return housekeeping;
@@ -241,5 +186,6 @@ housekeeping_stop(Housekeeping *housekeeping)
 	atomic_store(&housekeeping->stop, true);
 	pthread_join(housekeeping->thread, NULL);
 	space_destroy(housekeeping->space);
+	rescoring_destroy(housekeeping->rescoring);
 	free(housekeeping);
 }

@@ -165,7 +165,7 @@ slot_status(const Slot *slot, SinkStatus *status)
 static void
 slot_view(const Slot *slot, SinkView *view)
 {
-	*view = (SinkView){.type = slot->config.type->name};
+	*view = (SinkView){.type = slot->config.type->name, .flush_interval_ms = slot->config.flush_interval_ms};
 	snprintf(view->name, sizeof(view->name), "%s", slot->config.name);
 	slot_status(slot, &view->status);
 }

@@ -18,6 +18,7 @@ typedef struct SinkView
 {
 	char name[64];
 	const char *type;
+	int64_t flush_interval_ms;
 	SinkStatus status; /* of a paused one: where it stood */
 } SinkView;
 
