@@ -5,7 +5,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA walrank FROM PUBLIC;
 GRANT USAGE ON SCHEMA walrank TO walrank_admin, walrank_ingest, walrank_reader;
 
 -- walrank_admin decides what is captured and ranked.  It reads control, and never writes it.
-GRANT SELECT, INSERT, UPDATE, DELETE ON walrank.watched, walrank.ranking TO walrank_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON walrank.watched, walrank.ranking, walrank.rule_library TO walrank_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON walrank.intervention TO walrank_admin;
 -- The log of interventions is written by its trigger alone.
 GRANT SELECT ON walrank.control, walrank.intervention_log, walrank.audit TO walrank_admin;
@@ -13,8 +13,8 @@ GRANT EXECUTE ON FUNCTION walrank.watch(regclass, text), walrank.unwatch(regclas
 	walrank.watch_rights(regclass), walrank.watch_grants(regclass) TO walrank_admin;
 
 -- walrank_reader sees all of it.  The daemon's own role may also write control: walrank.setup(role).
-GRANT SELECT ON walrank.watched, walrank.ranking, walrank.intervention, walrank.control TO walrank_reader;
-GRANT EXECUTE ON FUNCTION walrank.encode(record, int, text[]), walrank.describe(regclass, text[]), walrank.score(text, record, timestamptz)
+GRANT SELECT ON walrank.watched, walrank.ranking, walrank.rule_library, walrank.intervention, walrank.control TO walrank_reader;
+GRANT EXECUTE ON FUNCTION walrank.encode(record, int, text[]), walrank.describe(regclass, text[]), walrank.score(text, record, timestamptz, record)
 	TO walrank_admin, walrank_reader;
 GRANT EXECUTE ON FUNCTION walrank.standing(text, record, timestamptz), walrank.standing_of(text, jsonb, timestamptz, bigint),
 	walrank.holds(text, record, timestamptz), walrank.has_item(text, jsonb), walrank.matched(bigint), walrank.moved(bigint, timestamptz),
