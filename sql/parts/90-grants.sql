@@ -24,3 +24,7 @@ GRANT EXECUTE ON FUNCTION walrank.standing(text, record, timestamptz), walrank.s
 -- whoever writes maps merges them
 GRANT EXECUTE ON FUNCTION walrank.merge(jsonb, jsonb), walrank.would_change(jsonb, jsonb), walrank.merge(jsonb)
 	TO walrank_admin, walrank_ingest, walrank_reader;
+
+-- only text comes of it, which its reader has to be allowed to run
+GRANT EXECUTE ON FUNCTION walrank.search_function(text, regclass, text, text, regclass), walrank.index_name(regclass, text, text),
+	walrank.search_text(text, text, text, text[], text, text) TO walrank_admin, walrank_reader;
