@@ -105,6 +105,11 @@ condition_compile(Condition *condition, const char *text, RuleError *error)
 	if (condition->program == NULL)
 	{
 		move_place(error, text);
+		if (strncmp(error->message, "expected where,", 15) == 0) /* a statement, which only we could begin */
+		{
+			strlcpy(error->message, "the condition ends with its line", sizeof(error->message));
+			strlcpy(error->hint, "In brackets it may go on in the next line.", sizeof(error->hint));
+		}
 		return false;
 	}
 	if (!is_one_expression(text, &memory))
