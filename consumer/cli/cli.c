@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define COMMAND_OPTIONS_MAX 16
-#define OPERANDS_MAX 8
+#define OPERANDS_MAX 1000 /* files that a shell has found */
 #define OVERRIDES_MAX 32
 
 static const CliCommand *const commands[] = {
@@ -16,7 +16,13 @@ static const CliCommand *const commands[] = {
 	&cli_doctor,
 	&cli_stream,
 	&cli_status,
+	&cli_history,
 	&cli_rules_check,
+	&cli_rules_test,
+	&cli_rules_list,
+	&cli_rules_diff,
+	&cli_rules_apply,
+	&cli_rules_export,
 	&cli_journal_verify,
 	&cli_sink_list,
 	&cli_sink_add,
