@@ -315,9 +315,23 @@ is_word(uint8_t c)
 		   (c >= 'A' && c <= 'Z');
 }
 
+/* Whether it stands there as a word, and as the column of a qualified name if that is what is looked for. */
+static bool
+stands_at(Slice text, size_t at, Slice name, bool qualified)
+{
+	size_t end = at + name.len;
+
+	if (text.len - at < name.len || memcmp(text.data + at, name.data, name.len) != 0 ||
+		(at > 0 && (is_word(text.data[at - 1]) || text.data[at - 1] == '.')) ||
+		(end < text.len && is_word(text.data[end])))
+		return false;
+	end += end < text.len && text.data[end] == '"';
+	return (end < text.len && text.data[end] == '.') == qualified;
+}
+
 /* Line and column of the first place outside comments and texts where the name stands. */
 static bool
-find_name(Slice text, Slice name, RuleError *error)
+find_name(Slice text, Slice name, bool qualified, RuleError *error)
 {
 	int line = 1;
 	int column = 1;
@@ -327,11 +341,8 @@ find_name(Slice text, Slice name, RuleError *error)
 	for (size_t i = 0; i < text.len; i++, column++)
 	{
 		const uint8_t c = text.data[i];
-		const bool fits = text.len - i >= name.len && memcmp(text.data + i, name.data, name.len) == 0 &&
-						  (i == 0 || !is_word(text.data[i - 1])) &&
-						  (i + name.len == text.len || !is_word(text.data[i + name.len]));
 
-		if (fits && !comment && quote != '\'')
+		if (!comment && quote != '\'' && stands_at(text, i, name, qualified))
 		{
 			error->line = line;
 			error->column = column;
@@ -369,7 +380,7 @@ locate(Slice text, const RuleProgram *program, const WireRelation *relation, Sli
 		const RuleAttribute *a = &attributes[i];
 
 		if (!has_meaning(a, relation, map))
-			find_name(text, a->column.len > 0 ? a->column : a->name, error);
+			find_name(text, a->column.len > 0 ? a->column : a->name, a->column.len > 0, error);
 	}
 	if (error->line == 0)
 		error->line = error->column = 1;

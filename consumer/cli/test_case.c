@@ -126,6 +126,23 @@ test_case_free(TestCase *test)
 
 /* ---- an item's values ------------------------------------------------------------------------- */
 
+/* Where the item is a row as to_jsonb() shows it, the map is an object in it. */
+static const json_t *
+find_in_map(const json_t *item, const char *name)
+{
+	const char *column;
+	json_t *object;
+
+	json_object_foreach((json_t *) (uintptr_t) item, column, object)
+	{
+		json_t *value = json_object_get(object, name);
+
+		if (value != NULL)
+			return value;
+	}
+	return NULL;
+}
+
 /* NULL: missing. */
 static const json_t *
 find_value(const json_t *item, const RuleAttribute *attribute, Arena *arena)
@@ -136,7 +153,10 @@ find_value(const json_t *item, const RuleAttribute *attribute, Arena *arena)
 	Buffer qualified = {0};
 
 	if (attribute->column.len == 0)
-		return json_object_get(item, name);
+	{
+		value = json_object_get(item, name);
+		return value != NULL ? value : find_in_map(item, name);
+	}
 	value = json_object_get(json_object_get(item, column), name);
 	if (value == NULL)
 	{

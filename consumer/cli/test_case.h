@@ -4,7 +4,8 @@
  *	{"item":{"views":120,"listed_at":"2026-11-01"},"at":"2026-11-08","score":0.53}
  *	{"name":"sold out","item":{"status":"gone"},"outside":true}
  *
- *	item        attributes by name. A name that the definition reads as column.key is looked for as
+ *	item        attributes by name, else keys of an object in it: a row as to_jsonb() shows it is an item. A name that
+ *	            the definition reads as column.key is looked for as
  *	            {"column":{"key":..}}, else as "column.key".  [value,"time"] is a value with a time of its own, as
  *	            the map column keeps it; {"timestamp":"2026-11-01"} is a value of a timestamp column.
  *	score       what the score has to be, within `tolerance` (1e-9)
