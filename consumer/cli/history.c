@@ -313,14 +313,6 @@ put_change_json(void *context, const HistoryChange *change)
 	buffer_printf(out, ",\"old_known\":%s}", change->before_known ? "true" : "false");
 }
 
-static void
-forget_item(ItemHistory *history)
-{
-	history->images[history->current].known = false;
-	for (uint32_t i = 0; i < history->nscores; i++)
-		history->scores[i].present = false;
-}
-
 static bool
 tell_change(ItemHistory *history, const RecordEntry *entry)
 {
@@ -487,7 +479,7 @@ tell_item(ItemHistory *history, const RecordEntry *entry)
 		case RECORD_TRUNCATE:
 			if (history->images[history->current].known)
 				tell_text(history, entry, "truncate", "the table was emptied", slice_make("", 0));
-			forget_item(history);
+			history->images[history->current].known = false; /* its scores' removals follow */
 			return true;
 		case RECORD_QUARANTINE:
 			tell_quarantine(history, entry);
