@@ -86,7 +86,7 @@ comparison_begin(Comparison *comparison)
 }
 
 bool
-comparison_add(Comparison *comparison, Slice key, const double *before, const double *after)
+comparison_add(Comparison *comparison, Slice key, const Standing *before, const Standing *after)
 {
 	ComparedItem *item;
 
@@ -102,8 +102,8 @@ comparison_add(Comparison *comparison, Slice key, const double *before, const do
 	item = &comparison->items[comparison->count++];
 	/* until the places are known: 1 for there, 0 for not */
 	*item = (ComparedItem){.key = arena_copy(comparison->keys, key),
-						   .before = before != NULL ? *before : 0,
-						   .after = after != NULL ? *after : 0,
+						   .before = before != NULL ? *before : (Standing){0},
+						   .after = after != NULL ? *after : (Standing){0},
 						   .place_before = before != NULL,
 						   .place_after = after != NULL};
 	return true;
@@ -121,11 +121,21 @@ comparison_free(Comparison *comparison)
 /* ---- places ----------------------------------------------------------------------------------- */
 
 static int
+standing_order(const Standing *a, const Standing *b)
+{
+	if (a->pin != b->pin)
+		return a->pin == 0 ? 1 : b->pin == 0 ? -1 : (a->pin > b->pin) - (a->pin < b->pin);
+	if (a->tier != b->tier)
+		return a->tier > b->tier ? -1 : 1;
+	return order(b->score, a->score);
+}
+
+static int
 before_order(const void *pa, const void *pb)
 {
 	const ComparedItem *a = *(ComparedItem *const *) pa;
 	const ComparedItem *b = *(ComparedItem *const *) pb;
-	int c = order(b->before, a->before);
+	int c = standing_order(&a->before, &b->before);
 
 	return c != 0 ? c : comparison_key(a->key, b->key);
 }
@@ -135,9 +145,24 @@ after_order(const void *pa, const void *pb)
 {
 	const ComparedItem *a = *(ComparedItem *const *) pa;
 	const ComparedItem *b = *(ComparedItem *const *) pb;
-	int c = order(b->after, a->after);
+	int c = standing_order(&a->after, &b->after);
 
 	return c != 0 ? c : comparison_key(a->key, b->key);
+}
+
+static void
+give_ranks(ComparedItem *const *list, size_t n, bool after)
+{
+	uint32_t rank = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		const ComparedItem *last = i > 0 ? list[i - 1] : NULL;
+
+		rank += last == NULL || (after ? standing_order(&last->after, &list[i]->after)
+									   : standing_order(&last->before, &list[i]->before)) != 0;
+		*(after ? &list[i]->rank_after : &list[i]->rank_before) = rank;
+	}
 }
 
 /* Returns how many there are. */
@@ -156,6 +181,7 @@ give_places(Comparison *comparison, ComparedItem **list, bool after)
 	qsort(list, n, sizeof(*list), after ? after_order : before_order);
 	for (size_t i = 0; i < n; i++)
 		*(after ? &list[i]->place_after : &list[i]->place_before) = (uint32_t) i + 1;
+	give_ranks(list, n, after);
 	return n;
 }
 
@@ -170,7 +196,7 @@ count_items(Comparison *comparison)
 			comparison->entered++;
 		else if (item->place_after == 0)
 			comparison->left++;
-		else if (item->before != item->after)
+		else if (standing_order(&item->before, &item->after) != 0)
 			comparison->moved++;
 		else
 			comparison->same++;
@@ -195,8 +221,8 @@ tau_of_both(const Comparison *comparison)
 
 		if (item->place_before == 0 || item->place_after == 0)
 			continue;
-		x[n] = item->before;
-		y[n++] = item->after;
+		x[n] = item->rank_before;
+		y[n++] = item->rank_after;
 	}
 	tau = kendall_tau_b(x, y, n);
 	free(x);

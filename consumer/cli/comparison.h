@@ -2,8 +2,8 @@
  * comparison.h -- two orders of the same items: what comes, goes and moves from one to the other.
  *
  * Pure: items and their two scores go in, figures come out; the same items in the same order give the same
- * figures to the bit.  An order is by score descending, then key ascending.  Per item that is in either of
- * the two: 40 bytes and its key.
+ * figures to the bit.  An order is that of every reader: pinned ones first, by position, then by tier descending,
+ * score descending, key ascending.  Per item that is in either of the two: 64 bytes and its key.
  */
 #ifndef WALRANK_COMPARISON_H
 #define WALRANK_COMPARISON_H
@@ -14,11 +14,20 @@
 
 extern const size_t comparison_tops[COMPARISON_TOPS];
 
+/* Where an item stands in one of them. */
+typedef struct Standing
+{
+	double score;
+	int32_t tier;
+	int32_t pin; /* 0: none */
+} Standing;
+
 typedef struct ComparedItem
 {
 	Slice key; /* Value fields, as on the wire */
-	double before, after;
+	Standing before, after;
 	uint32_t place_before, place_after; /* from 1; 0: it is not there. After comparison_finish() */
+	uint32_t rank_before, rank_after;	/* the same, but one for all that differ by their keys alone */
 } ComparedItem;
 
 typedef struct Comparison
@@ -29,7 +38,7 @@ typedef struct Comparison
 	Arena *keys;
 	/* after comparison_finish() */
 	size_t before, after;			   /* how many there are */
-	size_t entered, left, moved, same; /* moved: there before and after, with another score */
+	size_t entered, left, moved, same; /* moved: there before and after, and score, tier or pin are others */
 	double tau;						 /* Kendall's tau-b of those in both; NaN: undefined, for all are tied */
 	size_t overlap[COMPARISON_TOPS]; /* how many of the first so many are the same items .. */
 	size_t top[COMPARISON_TOPS];	 /* .. of how many: there may be fewer than asked for */
@@ -37,7 +46,7 @@ typedef struct Comparison
 
 extern void comparison_begin(Comparison *comparison);
 /* NULL: it is not in that order. Scores are finite. The key is copied. False: there are too many (2^32). */
-extern bool comparison_add(Comparison *comparison, Slice key, const double *before, const double *after);
+extern bool comparison_add(Comparison *comparison, Slice key, const Standing *before, const Standing *after);
 extern void comparison_finish(Comparison *comparison);
 extern void comparison_free(Comparison *comparison);
 /*

@@ -369,8 +369,9 @@ find_name(Slice text, Slice name, bool qualified, RuleError *error)
 	return false;
 }
 
-static void
-locate(Slice text, const RuleProgram *program, const WireRelation *relation, Slice map, RuleError *error)
+void
+definition_locate(Slice text, const RuleProgram *program, const WireRelation *relation, Slice map,
+				  RuleError *error)
 {
 	const RuleAttribute *attributes;
 	int n = rules_attributes(program, &attributes);
@@ -394,7 +395,7 @@ definition_bind(Slice text, const RuleProgram *program, const WireRelation *rela
 	RuleBinding *binding = rules_bind(program, relation, arena_copy(arena, map), &memory, error);
 
 	if (binding == NULL && error->line == 0)
-		locate(text, program, relation, map, error);
+		definition_locate(text, program, relation, map, error);
 	return binding;
 }
 

@@ -59,6 +59,10 @@ extern RuleProgram *definition_compile(Slice text, Arena *arena, RuleError *erro
 extern RuleBinding *definition_bind(Slice text, const RuleProgram *program, const WireRelation *relation,
 									Slice map, Arena *arena, RuleError *error);
 
+/* Line and column of what cannot be bound, for an error without them. */
+extern void definition_locate(Slice text, const RuleProgram *program, const WireRelation *relation, Slice map,
+							  RuleError *error);
+
 /* The attributes a program reads, as people write them: price, att.price; json: as elements of an array. */
 extern void definition_attributes(Buffer *out, const RuleProgram *program, bool json);
 /* FILE:line:column: message, and the hint on a line of its own; or one JSON object. */

@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/quote.h"
 #include "cli/look.h"
 #include "cli/whatif.h"
 #include "cli/whatif_replay.h"
@@ -48,10 +47,13 @@ typedef struct Diff
 	const char *name;
 	bool has_at;
 	int64_t at_us; /* since 1970 */
-	long movers;
+	long wanted;   /* movers */
 	Look look;
 	int64_t snapshot_us; /* clock of its last unit */
 	WhatIf whatif;
+	const ComparedItem **movers;
+	Responsible *responsible; /* of each */
+	size_t nmovers;
 	bool replayed;
 	WhatIfReplay replay;
 	Error err;
@@ -61,18 +63,19 @@ typedef struct Diff
 
 /* {"id":17}, from the version of the table that is in force. */
 static void
-put_key(Buffer *out, const Version *version, Slice key)
+put_key(const Diff *diff, Buffer *out, Slice key)
 {
+	const TrialInfo *info = &diff->whatif.info;
 	WireCursor cursor = wire_cursor(key);
 	Slice value;
 	char separator = '{';
 
-	for (uint32_t i = 0; i < version->head.ncolumns; i++)
+	for (uint32_t i = 0; i < info->relation->ncolumns; i++)
 	{
-		if (!version->columns[i].key || !wire_value_next(&cursor, &value))
+		if (!info->columns[i].key || !wire_value_next(&cursor, &value))
 			continue;
 		buffer_append_byte(out, (uint8_t) separator);
-		json_string(out, version->columns[i].name);
+		json_string(out, info->columns[i].name);
 		buffer_append_byte(out, ':');
 		json_value(out, value);
 		separator = ',';
@@ -90,21 +93,11 @@ put_time(Buffer *out, int64_t unix_us)
 	buffer_free(&quoted);
 }
 
-static void
-put_relation(const Diff *diff, Buffer *out)
+/* A difference of sums, without what doubles leave behind. */
+static double
+rounded(double by)
 {
-	const WireRelation *head = &diff->whatif.relation->current->head;
-	Buffer name = {0};
-
-	buffer_append_slice(&name, head->schema);
-	buffer_append_byte(&name, 0);
-	quote_identifier(out, (const char *) name.data);
-	buffer_append_byte(out, '.');
-	buffer_reset(&name);
-	buffer_append_slice(&name, head->table);
-	buffer_append_byte(&name, 0);
-	quote_identifier(out, (const char *) name.data);
-	buffer_free(&name);
+	return rint(by * 1e9) / 1e9;
 }
 
 /* ---- for people ------------------------------------------------------------------------------- */
@@ -130,12 +123,12 @@ put_scores(Buffer *out, const ComparedItem *item)
 	Buffer both = {0};
 
 	if (item->place_before > 0)
-		json_double(&both, item->before);
+		json_double(&both, item->before.score);
 	else
 		buffer_append_byte(&both, '-');
 	buffer_printf(&both, " -> ");
 	if (item->place_after > 0)
-		json_double(&both, item->after);
+		json_double(&both, item->after.score);
 	else
 		buffer_append_byte(&both, '-');
 	buffer_printf(out, "%-28.*s", (int) both.len, (char *) both.data);
@@ -143,23 +136,38 @@ put_scores(Buffer *out, const ComparedItem *item)
 }
 
 static void
-movers_human(Diff *diff, Buffer *out)
+put_responsible(Buffer *out, const Responsible *responsible)
 {
-	const ComparedItem **movers = xmalloc(((size_t) diff->movers + 1) * sizeof(*movers));
-	size_t n = comparison_movers(&diff->whatif.comparison, movers, (size_t) diff->movers);
+	Buffer both = {0};
 
-	if (n > 0)
-		buffer_printf(out, "\n%-20s %-28s %s\n", "PLACE", "SCORE", "ITEM");
-	for (size_t i = 0; i < n; i++)
+	buffer_printf(&both, "%s", responsible->name[0] != '\0' ? responsible->name : "-");
+	if (responsible->by != 0)
 	{
-		put_place(out, movers[i]->place_before, movers[i]->place_after);
+		buffer_printf(&both, responsible->by > 0 ? " +" : " ");
+		json_double(&both, rounded(responsible->by));
+	}
+	buffer_printf(out, "%-24.*s", (int) both.len, (char *) both.data);
+	buffer_free(&both);
+}
+
+static void
+movers_human(const Diff *diff, Buffer *out)
+{
+	if (diff->nmovers > 0)
+		buffer_printf(out, "\n%-20s %-28s %-24s %s\n", "PLACE", "SCORE", "BECAUSE OF", "ITEM");
+	for (size_t i = 0; i < diff->nmovers; i++)
+	{
+		const ComparedItem *item = diff->movers[i];
+
+		put_place(out, item->place_before, item->place_after);
 		buffer_append_byte(out, ' ');
-		put_scores(out, movers[i]);
+		put_scores(out, item);
 		buffer_append_byte(out, ' ');
-		put_key(out, diff->whatif.relation->current, movers[i]->key);
+		put_responsible(out, &diff->responsible[i]);
+		buffer_append_byte(out, ' ');
+		put_key(diff, out, item->key);
 		buffer_append_byte(out, '\n');
 	}
-	free(movers);
 }
 
 static void
@@ -191,13 +199,12 @@ summary_human(const Diff *diff, Buffer *out)
 	const WhatIf *whatif = &diff->whatif;
 	const Comparison *c = &whatif->comparison;
 
-	buffer_printf(out, "ranking \"%s\" over ", diff->name);
-	put_relation(diff, out);
-	if (whatif->live == NULL)
-		buffer_printf(out, ": there is none of that name yet\n");
+	buffer_printf(out, "ranking \"%s\" over %s: ", diff->name, whatif->info.table);
+	if (!whatif->info.exists)
+		buffer_printf(out, "there is none of that name yet\n");
 	else
-		buffer_printf(out, ": version %u%s, and %s\n", whatif->live->version,
-					  whatif->before.program != NULL ? "" : ", which is not in force", diff->definition.path);
+		buffer_printf(out, "version %u%s, and %s\n", whatif->info.version,
+					  whatif->info.in_force ? "" : ", which is not in force", diff->definition.path);
 	buffer_printf(out, "as of unit %" PRIu64 " (", diff->look.position.seq);
 	put_time(out, diff->snapshot_us);
 	buffer_printf(out, "), evaluated at ");
@@ -206,9 +213,9 @@ summary_human(const Diff *diff, Buffer *out)
 	if (whatif->incomplete > 0)
 		buffer_printf(out, ", %" PRIu64 " of them not complete yet", whatif->incomplete);
 	buffer_printf(out, "; in the ranking %zu -> %zu", c->before, c->after);
-	if (whatif->before.quarantined + whatif->after.quarantined > 0)
-		buffer_printf(out, ", quarantined %" PRIu64 " -> %" PRIu64, whatif->before.quarantined,
-					  whatif->after.quarantined);
+	if (whatif->quarantined[TRIAL_BEFORE] + whatif->quarantined[TRIAL_AFTER] > 0)
+		buffer_printf(out, ", quarantined %" PRIu64 " -> %" PRIu64, whatif->quarantined[TRIAL_BEFORE],
+					  whatif->quarantined[TRIAL_AFTER]);
 	buffer_printf(out, "\nenter %zu, leave %zu, change their score %zu, stay as they are %zu\n", c->entered,
 				  c->left, c->moved, c->same);
 	if (isnan(c->tau))
@@ -222,7 +229,7 @@ summary_human(const Diff *diff, Buffer *out)
 }
 
 static void
-print_human(Diff *diff)
+print_human(const Diff *diff)
 {
 	Buffer out = {0};
 
@@ -237,7 +244,7 @@ print_human(Diff *diff)
 /* ---- JSON ------------------------------------------------------------------------------------- */
 
 static void
-put_side(Buffer *out, uint32_t place, double score)
+put_side(Buffer *out, uint32_t place, const Standing *standing)
 {
 	if (place == 0)
 	{
@@ -245,29 +252,36 @@ put_side(Buffer *out, uint32_t place, double score)
 		return;
 	}
 	buffer_printf(out, "{\"place\":%u,\"score\":", place);
-	json_double(out, score);
-	buffer_append_byte(out, '}');
+	json_double(out, standing->score);
+	buffer_printf(out, ",\"tier\":%d,\"pin\":", standing->tier);
+	if (standing->pin > 0)
+		buffer_printf(out, "%d}", standing->pin);
+	else
+		buffer_printf(out, "null}");
 }
 
 static void
-movers_json(Diff *diff, Buffer *out)
+movers_json(const Diff *diff, Buffer *out)
 {
-	const ComparedItem **movers = xmalloc(((size_t) diff->movers + 1) * sizeof(*movers));
-	size_t n = comparison_movers(&diff->whatif.comparison, movers, (size_t) diff->movers);
-
 	buffer_printf(out, ",\"movers\":[");
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < diff->nmovers; i++)
 	{
+		const ComparedItem *item = diff->movers[i];
+		const Responsible *responsible = &diff->responsible[i];
+
 		buffer_printf(out, "%s{\"key\":", i > 0 ? "," : "");
-		put_key(out, diff->whatif.relation->current, movers[i]->key);
+		put_key(diff, out, item->key);
 		buffer_printf(out, ",\"before\":");
-		put_side(out, movers[i]->place_before, movers[i]->before);
+		put_side(out, item->place_before, &item->before);
 		buffer_printf(out, ",\"after\":");
-		put_side(out, movers[i]->place_after, movers[i]->after);
+		put_side(out, item->place_after, &item->after);
+		buffer_printf(out, ",\"because\":");
+		json_string(out, slice_string(responsible->name));
+		buffer_printf(out, ",\"by\":");
+		json_double(out, responsible->by);
 		buffer_append_byte(out, '}');
 	}
 	buffer_append_byte(out, ']');
-	free(movers);
 }
 
 static void
@@ -298,17 +312,13 @@ summary_json(const Diff *diff, Buffer *out)
 {
 	const WhatIf *whatif = &diff->whatif;
 	const Comparison *c = &whatif->comparison;
-	Buffer relation = {0};
-
-	put_relation(diff, &relation);
 	buffer_printf(out, "{\"ranking\":");
 	json_string(out, slice_string(diff->name));
 	buffer_printf(out, ",\"relation\":");
-	json_string(out, buffer_slice(&relation));
-	buffer_free(&relation);
-	if (whatif->live != NULL)
-		buffer_printf(out, ",\"version\":%u,\"in_force\":%s", whatif->live->version,
-					  whatif->before.program != NULL ? "true" : "false");
+	json_string(out, slice_string(whatif->info.table));
+	if (whatif->info.exists)
+		buffer_printf(out, ",\"version\":%u,\"in_force\":%s", whatif->info.version,
+					  whatif->info.in_force ? "true" : "false");
 	else
 		buffer_printf(out, ",\"version\":null,\"in_force\":false");
 	buffer_printf(out, ",\"snapshot_seq\":%" PRIu64 ",\"snapshot_time\":", diff->look.position.seq);
@@ -319,8 +329,8 @@ summary_json(const Diff *diff, Buffer *out)
 				  ",\"items\":%" PRIu64 ",\"incomplete\":%" PRIu64
 				  ",\"before\":{\"items\":%zu,\"quarantined\":%" PRIu64
 				  "},\"after\":{\"items\":%zu,\"quarantined\":%" PRIu64 "}",
-				  whatif->items, whatif->incomplete, c->before, whatif->before.quarantined, c->after,
-				  whatif->after.quarantined);
+				  whatif->items, whatif->incomplete, c->before, whatif->quarantined[TRIAL_BEFORE], c->after,
+				  whatif->quarantined[TRIAL_AFTER]);
 	buffer_printf(out, ",\"entered\":%zu,\"left\":%zu,\"moved\":%zu,\"same\":%zu,\"tau_b\":", c->entered,
 				  c->left, c->moved, c->same);
 	if (isnan(c->tau))
@@ -335,7 +345,7 @@ summary_json(const Diff *diff, Buffer *out)
 }
 
 static void
-print_json(Diff *diff)
+print_json(const Diff *diff)
 {
 	Buffer out = {0};
 
@@ -359,8 +369,8 @@ replay(Diff *diff, const char *from)
 	if (!from_unit(stopped_source(&diff->look.stopped), from, &seq, &diff->err))
 		return false;
 	diff->replayed = true;
-	return whatif_replay(diff->config, &diff->look, &diff->definition, diff->name, seq, &diff->replay,
-						 &diff->err);
+	return whatif_replay(diff->config, &diff->look, &diff->definition, diff->name, &diff->whatif.info, seq,
+						 &diff->replay, &diff->err);
 }
 
 static bool
@@ -382,6 +392,20 @@ evaluate(Diff *diff)
 }
 
 static bool
+find_movers(Diff *diff)
+{
+	const size_t wanted = (size_t) diff->wanted;
+
+	diff->movers = xcalloc(wanted + 1, sizeof(*diff->movers));
+	diff->responsible = xcalloc(wanted + 1, sizeof(*diff->responsible));
+	diff->nmovers = comparison_movers(&diff->whatif.comparison, diff->movers, wanted);
+	for (size_t i = 0; i < diff->nmovers; i++)
+		if (!whatif_responsible(&diff->whatif, diff->movers[i], &diff->responsible[i], &diff->err))
+			return false;
+	return true;
+}
+
+static bool
 compare(Diff *diff, const char *const *values)
 {
 	bool ok;
@@ -390,11 +414,13 @@ compare(Diff *diff, const char *const *values)
 		(values[DIFF_FRESH] != NULL && !look_refresh(diff->config, &diff->err)) ||
 		!look_open(diff->config, &diff->look, &diff->err))
 		return false;
-	ok = evaluate(diff) && replay(diff, values[DIFF_FROM]);
+	ok = evaluate(diff) && find_movers(diff) && replay(diff, values[DIFF_FROM]);
 	if (ok && diff->cli->json)
 		print_json(diff);
 	else if (ok)
 		print_human(diff);
+	free(diff->movers);
+	free(diff->responsible);
 	whatif_close(&diff->whatif);
 	look_close(&diff->look);
 	return ok;
@@ -403,7 +429,7 @@ compare(Diff *diff, const char *const *values)
 static int
 run(const Cli *cli, const char *const *values, const char *const *operands)
 {
-	Diff diff = {.cli = cli, .movers = MOVERS_DEFAULT};
+	Diff diff = {.cli = cli, .wanted = MOVERS_DEFAULT};
 	char *end;
 	bool ok;
 
@@ -417,8 +443,8 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 		diff.at_us += PG_EPOCH_US;
 	}
 	if (values[DIFF_MOVERS] != NULL)
-		diff.movers = strtol(values[DIFF_MOVERS], &end, 10);
-	if (diff.movers < 0 || diff.movers > MOVERS_MAX || (values[DIFF_MOVERS] != NULL && *end != '\0'))
+		diff.wanted = strtol(values[DIFF_MOVERS], &end, 10);
+	if (diff.wanted < 0 || diff.wanted > MOVERS_MAX || (values[DIFF_MOVERS] != NULL && *end != '\0'))
 		return cli_usage("--movers needs a number from 0 to %d", MOVERS_MAX);
 	if (!definition_open(operands[0], &diff.definition, &diff.err))
 		return cli_fail(&diff.err);

@@ -3,211 +3,197 @@
  */
 #include "cli/whatif.h"
 
-#include "base/clock.h"
-#include "score/image.h"
-#include "score/item.h"
-#include "score/watch.h"
-
-#define ARENA_BYTES (64 * 1024)
-
-/* ---- which ranking, over what ------------------------------------------------------------------ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 static bool
-no_relation(const WhatIf *whatif, const Definition *definition, const char *name, Error *err)
-{
-	Buffer known = {0};
-
-	for (uint32_t i = 0; i < whatif->rankings.count; i++)
-		buffer_printf(&known, "%s%s", known.len > 0 ? ", " : "", whatif->rankings.list[i]->name);
-	error_set(err, ERR_CONFIG, "there is no ranking \"%.63s\", and %s does not say which table it would rank",
-			  name, definition->path);
-	error_hint(
-		err, "Name one with --ranking (%.*s), or begin the file with: # ranking \"%.63s\" over schema.table",
-		(int) known.len, known.len > 0 ? (char *) known.data : "there is none", name);
-	buffer_free(&known);
-	return false;
-}
-
-static bool
-find_relation(WhatIf *whatif, const Definition *definition, const char *name, Error *err)
-{
-	char schema[IDENTIFIER_BYTES] = "";
-	char table[IDENTIFIER_BYTES] = "";
-	const Ranking *live = whatif->live;
-
-	if (definition->relation == NULL && live == NULL)
-		return no_relation(whatif, definition, name, err);
-	if (definition->relation != NULL && !watch_parse(slice_string(definition->relation), schema, table))
-		return error_set(err, ERR_CONFIG, "%s: \"%s\" is no name of a table", definition->path,
-						 definition->relation);
-	if (definition->relation != NULL && live != NULL &&
-		(strcmp(schema, live->schema) != 0 || strcmp(table, live->table) != 0))
-	{
-		error_set(err, ERR_CONFIG, "ranking \"%s\" is over %s.%s, and %s is over %s", live->name,
-				  live->schema, live->table, definition->path, definition->relation);
-		return error_hint(err, "Two rankings of different tables have nothing in common to compare.");
-	}
-	whatif->relation =
-		relations_by_name(&whatif->relations, slice_string(live != NULL ? live->schema : schema),
-						  slice_string(live != NULL ? live->table : table));
-	if (whatif->relation != NULL && whatif->relation->watched && whatif->relation->current != NULL)
-		return true;
-	error_set(err, ERR_CONFIG, "the store has no items of %s.%s", live != NULL ? live->schema : schema,
-			  live != NULL ? live->table : table);
-	return error_hint(err, "Is the table watched, and was the snapshot made since?");
-}
-
-static RuleValue *
-values_for(const RuleProgram *program, Arena *arena)
-{
-	const RuleAttribute *attributes;
-
-	return arena_alloc(arena, ((size_t) rules_attributes(program, &attributes) + 1) * sizeof(RuleValue));
-}
-
-static bool
-compile(WhatIf *whatif, const Definition *definition, Error *err)
+define(WhatIf *whatif, const Definition *definition, Error *err)
 {
 	Slice text = buffer_slice(&definition->text);
+	const RuleProgram *program;
 	RuleError error;
 
-	whatif->after.program = definition_compile(text, whatif->memory, &error);
-	if (whatif->after.program != NULL)
-		whatif->after.binding = definition_bind(text, whatif->after.program, &whatif->relation->current->head,
-												slice_string(whatif->relation->map), whatif->memory, &error);
-	if (whatif->after.binding == NULL)
-		return definition_error(err, definition->path, &error);
-	whatif->after.values = values_for(whatif->after.program, whatif->memory);
-	return true;
+	if (trial_define(whatif->trial, text, &program, &error))
+		return true;
+	if (program != NULL)
+		definition_locate(text, program, whatif->info.relation, slice_string(whatif->info.map), &error);
+	return definition_error(err, definition->path, &error);
 }
 
 bool
 whatif_open(WhatIf *whatif, Store *store, const Definition *definition, const char *name, Error *err)
 {
-	*whatif = (WhatIf){.store = store, .memory = arena_create(ARENA_BYTES)};
+	*whatif = (WhatIf){0};
 	comparison_begin(&whatif->comparison);
-	if (!relations_load(&whatif->relations, store, err) ||
-		!rankings_load(&whatif->rankings, store, &whatif->relations, err))
-		return false;
-	whatif->live = rankings_by_name(&whatif->rankings, slice_string(name));
-	if (whatif->live != NULL && whatif->live->relation == NULL && whatif->live->schema[0] == '\0')
-		whatif->live = NULL; /* it never worked */
-	if (!find_relation(whatif, definition, name, err) || !compile(whatif, definition, err))
-		return false;
-	if (whatif->live != NULL && whatif->live->binding != NULL)
-		whatif->before = (WhatIfSide){.program = whatif->live->program,
-									  .binding = whatif->live->binding,
-									  .values = values_for(whatif->live->program, whatif->memory)};
-	return true;
+	if (!trial_create(store, name, definition->relation, &whatif->trial, err))
+		return error_wrap(err, "%s", definition->path);
+	trial_info(whatif->trial, &whatif->info);
+	return define(whatif, definition, err);
 }
 
 void
 whatif_close(WhatIf *whatif)
 {
 	comparison_free(&whatif->comparison);
-	rankings_free(&whatif->rankings);
-	relations_free(&whatif->relations);
-	if (whatif->memory != NULL)
-		arena_destroy(whatif->memory);
-	buffer_free(&whatif->remapped);
-	buffer_free(&whatif->spare);
+	trial_destroy(whatif->trial);
 	*whatif = (WhatIf){0};
 }
 
-/* ---- items ------------------------------------------------------------------------------------ */
-
-bool
-whatif_image(WhatIf *whatif, Slice value, Slice *image, bool *known, Error *err)
-{
-	Relation *relation = whatif->relation;
-	Version *from;
-	Item item;
-
-	*known = false;
-	if (!item_open(value, &item))
-		return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
-	*image = item.image;
-	*known = item.whole;
-	if (!item.whole || item.fingerprint == relation->current->fingerprint)
-		return true;
-	/* reading a descriptor may move what was read before it */
-	buffer_reset(&whatif->spare);
-	buffer_append_slice(&whatif->spare, item.image);
-	if (!relations_version(&whatif->relations, item.fingerprint, &from, err))
-		return false;
-	if (from == NULL ||
-		!image_remap(&whatif->remapped, buffer_slice(&whatif->spare), from, relation->current))
-		return error_set(err, ERR_REFUSE, "unreadable item of relation %u", relation->number);
-	*image = buffer_slice(&whatif->remapped);
-	*known = image_unknown(*image) < 0;
-	return true;
-}
-
-RuleResult
-whatif_evaluate(const WhatIfSide *side, Slice key, Slice image, int64_t at_us)
-{
-	RuleResult result = {.outcome = RULE_OUTSIDE};
-
-	if (side->program == NULL)
-		return result;
-	if (!rules_fill(side->binding, key, image, side->values))
-		return (RuleResult){.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
-	rules_evaluate(side->program, &(RuleInput){.values = side->values, .now_us = at_us - PG_EPOCH_US},
-				   &result);
-	return result;
-}
-
-bool
-whatif_find(WhatIf *whatif, Slice key, Slice *image, bool *found, Error *err)
-{
-	Slice value;
-
-	if (!store_item_get(whatif->store, whatif->relation->number, key, &value, found, err))
-		return false;
-	return !*found || whatif_image(whatif, value, image, found, err);
-}
-
 static bool
-take_item(WhatIf *whatif, Slice key, Slice value, Error *err)
+take_item(WhatIf *whatif, const TrialItem *item, Error *err)
 {
-	RuleResult before;
-	RuleResult after;
-	Slice image;
-	bool known;
+	Standing standing[TRIAL_SIDES];
 
 	whatif->items++;
-	if (!whatif_image(whatif, value, &image, &known, err))
-		return false;
-	whatif->incomplete += !known;
-	if (!known)
-		return true;
-	before = whatif_evaluate(&whatif->before, key, image, whatif->at_us);
-	after = whatif_evaluate(&whatif->after, key, image, whatif->at_us);
-	whatif->before.quarantined += before.outcome == RULE_QUARANTINE;
-	whatif->after.quarantined += after.outcome == RULE_QUARANTINE;
-	return comparison_add(&whatif->comparison, key, before.outcome == RULE_SCORE ? &before.score : NULL,
-						  after.outcome == RULE_SCORE ? &after.score : NULL) ||
+	whatif->incomplete += !item->known;
+	for (int side = 0; side < TRIAL_SIDES; side++)
+	{
+		const TrialStanding *stands = &item->standing[side];
+
+		whatif->quarantined[side] += stands->quarantined;
+		standing[side] = (Standing){stands->score, stands->tier, stands->pin};
+	}
+	return comparison_add(&whatif->comparison, item->key,
+						  item->standing[TRIAL_BEFORE].shown ? &standing[TRIAL_BEFORE] : NULL,
+						  item->standing[TRIAL_AFTER].shown ? &standing[TRIAL_AFTER] : NULL) ||
 		   error_set(err, ERR_REFUSE, "there are too many items to compare");
 }
 
 bool
 whatif_run(WhatIf *whatif, int64_t at_us, Error *err)
 {
-	StoreCursor cursor = {0};
-	Slice key;
-	Slice value;
+	TrialItem item;
 	bool done;
 
 	whatif->at_us = at_us;
+	trial_begin(whatif->trial, at_us);
 	for (;;)
 	{
-		if (!store_item_next(whatif->store, whatif->relation->number, &cursor, &key, &value, &done, err))
+		if (!trial_next(whatif->trial, &item, &done, err))
 			return false;
 		if (done)
 			break;
-		if (!take_item(whatif, key, value, err))
+		if (!take_item(whatif, &item, err))
 			return false;
 	}
 	comparison_finish(&whatif->comparison);
 	return true;
+}
+
+/* ---- which statement -------------------------------------------------------------------------- */
+
+/* What a statement does to the score, as a number of points of it. */
+typedef struct Effect
+{
+	char name[80];
+	RuleLineKind kind;
+	double by[TRIAL_SIDES];
+} Effect;
+
+/* Statements of both sides; one that has the same kind and name on both is the same. */
+typedef struct Effects
+{
+	Effect *list;
+	size_t count;
+	TrialSide side;
+	bool outside[TRIAL_SIDES]; /* `where` does not hold */
+} Effects;
+
+static Effect *
+effect_of(Effects *effects, const RuleLine *line)
+{
+	Effect *effect;
+
+	for (size_t i = 0; i < effects->count; i++)
+	{
+		effect = &effects->list[i];
+		/* the second boost meets the second one of the other side */
+		if (effect->kind == line->kind && strcmp(effect->name, line->name) == 0 &&
+			isnan(effect->by[effects->side]))
+			return effect;
+	}
+	effects->list = xrealloc(effects->list, (effects->count + 1) * sizeof(*effects->list));
+	effect = &effects->list[effects->count++];
+	*effect = (Effect){.kind = line->kind, .by = {NAN, NAN}};
+	snprintf(effect->name, sizeof(effect->name), "%s", line->name);
+	return effect;
+}
+
+static void
+take_line(void *context, const RuleLine *line)
+{
+	Effects *effects = context;
+
+	if (line->kind == RULE_LINE_WHERE)
+		effects->outside[effects->side] = !line->counts;
+	if (line->kind == RULE_LINE_WHERE || line->kind == RULE_LINE_TIER)
+		return;
+	effect_of(effects, line)->by[effects->side] =
+		line->kind == RULE_LINE_FACTOR ? (line->counts ? line->contribution : 1) : line->contribution;
+}
+
+/* Now that all is known: a term counts times the factors, a factor for what it adds to the sum of the others. */
+static void
+take_totals(void *context, const RuleTotals *totals, const RuleResult *result)
+{
+	Effects *effects = context;
+	const double sum = totals->terms + totals->boosts;
+
+	for (size_t i = 0; i < effects->count; i++)
+	{
+		Effect *effect = &effects->list[i];
+		double *by = &effect->by[effects->side];
+
+		if (isnan(*by))
+			continue;
+		if (effect->kind == RULE_LINE_FACTOR)
+			*by = *by != 0 ? sum * totals->factors * (1 - 1 / *by) : -sum;
+		else if (effect->kind == RULE_LINE_TERM || effect->kind == RULE_LINE_BOOST)
+			*by *= totals->factors;
+	}
+}
+
+static bool
+explain(WhatIf *whatif, Slice key, TrialSide side, Effects *effects, Error *err)
+{
+	const RuleExplainer explainer = {take_line, take_totals, effects};
+	bool found;
+
+	effects->side = side;
+	return trial_explain(whatif->trial, side, key, &explainer, &found, err);
+}
+
+static void
+greatest(const Effects *effects, Responsible *responsible)
+{
+	for (size_t i = 0; i < effects->count; i++)
+	{
+		const Effect *effect = &effects->list[i];
+		double by = (isnan(effect->by[TRIAL_AFTER]) ? 0 : effect->by[TRIAL_AFTER]) -
+					(isnan(effect->by[TRIAL_BEFORE]) ? 0 : effect->by[TRIAL_BEFORE]);
+
+		if (!isfinite(by) || fabs(by) <= fabs(responsible->by))
+			continue;
+		responsible->by = by;
+		snprintf(responsible->name, sizeof(responsible->name), "%s", effect->name);
+	}
+}
+
+bool
+whatif_responsible(WhatIf *whatif, const ComparedItem *item, Responsible *responsible, Error *err)
+{
+	Effects effects = {0};
+	bool ok = explain(whatif, item->key, TRIAL_BEFORE, &effects, err) &&
+			  explain(whatif, item->key, TRIAL_AFTER, &effects, err);
+
+	*responsible = (Responsible){0};
+	if (ok && effects.outside[TRIAL_BEFORE] != effects.outside[TRIAL_AFTER])
+		snprintf(responsible->name, sizeof(responsible->name), "where");
+	else if (ok && item->place_before > 0 && item->place_after > 0 && item->before.tier != item->after.tier)
+		snprintf(responsible->name, sizeof(responsible->name), "tier");
+	else if (ok)
+		greatest(&effects, responsible);
+	free(effects.list);
+	return ok;
 }

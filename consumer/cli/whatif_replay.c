@@ -1,7 +1,9 @@
 /*
  * whatif_replay.c -- see whatif_replay.h.
  *
- *	copy of a snapshot --> scorer, up to `from` --> twice --> prime each --> two scorers, counting
+ *	copy of a snapshot --> scorer, up to `from` --> twice --> all items anew --> two scorers, counting
+ *
+ * Units of our own (rescoring, timers) take the next number and give it back: the journal's follow each other.
  */
 #include "cli/whatif_replay.h"
 
@@ -13,11 +15,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cli/whatif.h"
-#include "score/item.h"
-#include "score/scorer_look.h"
+#include "daemon/timers.h"
 #include "score/store_look.h"
 
+#define TIMERS_TOGETHER_US INT64_C(1000000)
 #define PART_CHANGES 10000			  /* where the store does not know better */
 #define UNCOMMITTED_BYTES (64U << 20) /* of a copy: then it is committed, to bound memory */
 
@@ -70,9 +71,10 @@ typedef struct Side
 	Scratch scratch;
 	Store *store;
 	Scorer *scorer;
-	ScorerRanking begun; /* the ranking when counting began */
+	TrialRanking begun; /* the ranking when counting began */
 	bool has_ranking;
-	uint32_t relation;
+	uint32_t relation; /* its number */
+	int64_t now_us;	   /* of the last unit */
 	uint64_t changes;
 	ReplayCounts counts;
 } Side;
@@ -82,6 +84,7 @@ typedef struct Replay
 	const Look *look;
 	const Definition *definition;
 	const char *name;
+	const TrialInfo *table;
 	uint64_t last; /* durable unit; 0: all the journal has */
 	StoreSettings settings;
 	Side before, after;
@@ -255,142 +258,72 @@ duplicate(Replay *replay, Error *err)
 					  &after->store, err);
 }
 
-/* The ranking's row in the store, as if the definition had been in force all along. */
+/* A unit that stands in no journal. */
 static bool
-install(Replay *replay, const WhatIf *whatif, Error *err)
+extra_unit(Side *side, Unit unit, const Buffer *detail, bool counting, Error *err)
 {
-	Relations relations = {0};
-	Rankings rankings = {0};
-	RankingProgram program = {0};
-	RankingBinding binding = {0};
-	Slice text = buffer_slice(&replay->definition->text);
-	Slice name = slice_string(replay->name);
-	const WireRelation *head = &whatif->relation->current->head;
-	RuleError error;
-	Ranking *ranking;
-	bool ok = relations_load(&relations, replay->after.store, err) &&
-			  rankings_load(&rankings, replay->after.store, &relations, err);
+	const StorePosition before = store_position(side->store);
+	StorePosition position;
+	bool ready;
+	bool consumed;
 
-	if (ok)
-	{
-		Relation *relation = relations_by_number(&relations, whatif->relation->number);
-
-		ranking = rankings_by_name(&rankings, name);
-		if (ranking == NULL)
-			ranking = rankings_add(&rankings, name);
-		ok = ranking_compile(text, &program, &error) &&
-			 ranking_bind(program.program, relation, &binding, &error);
-		if (ok)
-		{
-			ranking_set_definition(ranking, head->schema, head->table, text);
-			ranking_set_program(ranking, program);
-			ranking_set_binding(ranking, relation, binding);
-			ranking->enabled = true;
-			ranking->revision += ranking->revision == 0;
-			ok = rankings_save(&rankings, err);
-		}
-		else
-			definition_error(err, replay->definition->path, &error);
-	}
-	rankings_free(&rankings);
-	relations_free(&relations);
-	return ok;
-}
-
-/* What stands for the ranking in an item's list; its place if it has none yet. */
-static void
-set_emitted(EmittedList *list, Emitted emitted)
-{
-	int at = 0;
-
-	while (at < list->count && list->list[at].ranking < emitted.ranking)
-		at++;
-	if (at < list->count && list->list[at].ranking == emitted.ranking)
-	{
-		list->list[at] = emitted;
-		return;
-	}
-	emitted_append(list, emitted);
-	memmove(&list->list[at + 1], &list->list[at], (size_t) (list->count - 1 - at) * sizeof(Emitted));
-	list->list[at] = emitted;
-}
-
-static bool
-prime_item(Side *side, WhatIf *whatif, const WhatIfSide *rules, Slice key, Slice value, Buffer *packed,
-		   EmittedList *list, Error *err)
-{
-	Emitted emitted = {.ranking = side->begun.number, .revision = side->begun.revision};
-	RuleResult result;
-	Slice image;
-	bool known;
-	Item item;
-
-	if (!whatif_image(whatif, value, &image, &known, err))
+	unit.seq = before.seq + 1;
+	unit.now_us = unit.now_us > side->now_us ? unit.now_us : side->now_us;
+	side->now_us = unit.now_us;
+	if (!scorer_begin(side->scorer, &unit, err) ||
+		(detail != NULL &&
+		 !scorer_part(side->scorer, PART_DETAIL, buffer_slice(detail), &ready, &consumed, err)) ||
+		!end_unit(side, counting, err))
 		return false;
-	if (!known)
-		return true;
-	if (!item_open(value, &item) || !item_emitted(&item, list))
-		return error_set(err, ERR_REFUSE, "unreadable item");
-	result = whatif_evaluate(rules, key, image, whatif->at_us);
-	emitted.status = result.outcome == RULE_SCORE		 ? EMITTED_SCORE
-					 : result.outcome == RULE_QUARANTINE ? EMITTED_QUARANTINE
-														 : EMITTED_NOTHING;
-	emitted.score = result.score;
-	set_emitted(list, emitted);
-	item_pack(packed, item.fingerprint, item.whole, item.told, item.image, list);
-	return store_item_put(side->store, whatif->relation->number, key, buffer_slice(packed), err) &&
-		   (store_pending(side->store) < UNCOMMITTED_BYTES || store_commit(side->store, err));
+	position = store_position(side->store);
+	position.seq = before.seq;
+	position.part = before.part;
+	store_set_position(side->store, position);
+	return true;
 }
 
-/* Every item as if it had just been evaluated. */
+/* Every item of the table is evaluated anew, as of now. */
 static bool
-prime(Side *side, WhatIf *whatif, const WhatIfSide *rules, int64_t at_us, Error *err)
+evaluate_all(Side *side, const char *table, Error *err)
 {
-	StoreCursor cursor = {0};
-	EmittedList list = {0};
-	Buffer packed = {0};
-	Buffer copy = {0};
-	bool done = rules->program == NULL || !side->has_ranking;
-	bool ok = true;
+	Buffer detail = {0};
+	ScorerWants wants;
+	bool ok;
 
-	whatif->at_us = at_us;
-	while (ok && !done)
+	buffer_printf(&detail, RESCORE_START "%s", table);
+	ok = extra_unit(side, (Unit){.kind = UNIT_RESCORE}, &detail, false, err);
+	buffer_free(&detail);
+	for (;;) /* ends: a job comes to the end of its table */
 	{
-		Slice key;
-		Slice value;
-
-		ok = store_item_next(side->store, whatif->relation->number, &cursor, &key, &value, &done, err);
-		if (!ok || done)
-			break;
-		buffer_reset(&copy); /* writing may move what was read */
-		buffer_append_slice(&copy, key);
-		buffer_append_slice(&copy, value);
-		ok = prime_item(side, whatif, rules, slice_make(copy.data, key.len),
-						slice_make(copy.data + key.len, value.len), &packed, &list, err);
+		if (!ok)
+			return false;
+		scorer_wants(side->scorer, &wants);
+		if (wants.rescore.job == 0 || strcmp(wants.rescore.relation, table) != 0)
+			return true;
+		ok = extra_unit(side,
+						(Unit){.kind = UNIT_RESCORE, .id = wants.rescore.job, .chunk = wants.rescore.chunk},
+						NULL, false, err);
 	}
-	free(list.list);
-	buffer_free(&packed);
-	buffer_free(&copy);
-	return ok && store_commit(side->store, err);
 }
 
-/* A scorer looks the ranking up, so that numbers and revisions are the scorer's own. */
 static bool
 begin_side(Replay *replay, Side *side, bool after, int64_t at_us, Error *err)
 {
-	WhatIf whatif;
-	bool ok = whatif_open(&whatif, side->store, replay->definition, replay->name, err);
+	const Definition *definition = replay->definition;
+	RuleError error;
 
-	if (ok && after)
-		ok = install(replay, &whatif, err);
-	if (ok)
-		side->relation = whatif.relation->number;
-	ok = ok && scorer_create(side->store, PART_CHANGES, &side->scorer, err);
-	if (ok)
-		side->has_ranking = scorer_look_ranking(side->scorer, replay->name, &side->begun) && side->begun.live;
-	ok = ok && prime(side, &whatif, after ? &whatif.after : &whatif.before, at_us, err);
-	whatif_close(&whatif);
-	return ok;
+	if (!trial_install(side->store, replay->name, definition->relation,
+					   after ? buffer_slice(&definition->text) : slice_make(NULL, 0), &error, err))
+		return error.line > 0 || error.message[0] != '\0' ? definition_error(err, definition->path, &error)
+														  : false;
+	if (!store_commit(side->store, err) || !scorer_create(side->store, PART_CHANGES, &side->scorer, err))
+		return false;
+	side->relation = replay->table->number;
+	side->now_us = at_us;
+	if (!evaluate_all(side, replay->table->table, err))
+		return false;
+	side->has_ranking = trial_ranking(side->scorer, replay->name, &side->begun) && side->begun.live;
+	return store_commit(side->store, err);
 }
 
 /* ---- from there on: both ----------------------------------------------------------------------- */
@@ -399,12 +332,65 @@ begin_side(Replay *replay, Side *side, bool after, int64_t at_us, Error *err)
 static bool
 ranking_changed(const Replay *replay, const Side *side)
 {
-	ScorerRanking now;
-	bool there = scorer_look_ranking(side->scorer, replay->name, &now);
+	TrialRanking now;
+	bool there = trial_ranking(side->scorer, replay->name, &now);
 
 	if (!side->has_ranking)
 		return there && now.live;
 	return !there || !now.live || now.revision != side->begun.revision || now.version != side->begun.version;
+}
+
+/* What has fallen due by then, each at its time; what moves by the clock goes together within a second. */
+static bool
+fire_timers(Side *side, int64_t until_us, Error *err)
+{
+	for (;;) /* ends: each unit fires what is due, and sets what comes later */
+	{
+		ScorerWants wants;
+		Unit unit;
+		int64_t due_us;
+
+		scorer_wants(side->scorer, &wants);
+		due_us =
+			wants.timer_boundary_us < wants.timer_clock_us ? wants.timer_boundary_us : wants.timer_clock_us;
+		due_us = due_us < until_us - TIMERS_TOGETHER_US ? due_us + TIMERS_TOGETHER_US : until_us;
+		if (!timers_unit(&wants, due_us, PART_CHANGES, &unit))
+			return true;
+		if (!extra_unit(side, unit, NULL, true, err))
+			return false;
+	}
+}
+
+/* The daemon's own timers are none of ours. */
+static void
+pass_over(Side *side, uint64_t seq)
+{
+	StorePosition position = store_position(side->store);
+
+	position.seq = seq;
+	store_set_position(side->store, position);
+}
+
+static bool
+take_for_both(Replay *replay, JournalEvent event, const Unit *unit, PartType type, Slice bytes, Error *err)
+{
+	Side *sides[] = {&replay->before, &replay->after};
+
+	for (int i = 0; i < 2; i++)
+	{
+		if (unit->kind == UNIT_TIMER && event != JOURNAL_RELATION)
+		{
+			if (event == JOURNAL_UNIT_END)
+				pass_over(sides[i], unit->seq);
+			continue;
+		}
+		if (event == JOURNAL_UNIT && !fire_timers(sides[i], unit->now_us, err))
+			return false;
+		if (!take_event(sides[i], event, unit, type, bytes, true, err))
+			return false;
+		sides[i]->now_us = unit->now_us;
+	}
+	return true;
 }
 
 static bool
@@ -424,8 +410,7 @@ run_both(Replay *replay, Error *err)
 		if (event == JOURNAL_NOTHING ||
 			(event == JOURNAL_UNIT && replay->last != 0 && unit.seq > replay->last))
 			return true;
-		if (!take_event(&replay->before, event, &unit, type, bytes, true, err) ||
-			!take_event(&replay->after, event, &unit, type, bytes, true, err))
+		if (!take_for_both(replay, event, &unit, type, bytes, err))
 			return error_wrap(err, "unit %" PRIu64, unit.seq);
 		if (event != JOURNAL_UNIT_END)
 			continue;
@@ -444,11 +429,12 @@ run_both(Replay *replay, Error *err)
 
 bool
 whatif_replay(const Config *config, const Look *look, const Definition *definition, const char *name,
-			  uint64_t from, WhatIfReplay *result, Error *err)
+			  const TrialInfo *table, uint64_t from, WhatIfReplay *result, Error *err)
 {
 	Replay replay = {.look = look,
 					 .definition = definition,
 					 .name = name,
+					 .table = table,
 					 .last = look->stopped.last_seq,
 					 .settings = {.map_bytes_initial = (uint64_t) config->store.map_bytes,
 								  .map_bytes_max = (uint64_t) config->store.map_bytes_max,

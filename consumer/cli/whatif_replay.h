@@ -4,7 +4,8 @@
  * The scorer itself runs through the journal twice, over private copies of a snapshot made before the point
  * asked for: once as it was, once with the ranking's definition replaced at that point.  There both begin
  * with every item evaluated anew, so what is counted is what the changes that followed caused, and nothing
- * that the edit itself would.  The daemon's files are read and never written; the copies lie in $TMPDIR and
+ * that the edit itself would.  What falls due by the clock is told at its own time, to the second; units of the
+ * journal that did that for the daemon are passed over.  The daemon's files are read and never written; the copies lie in $TMPDIR and
  * have no names while they are in use.
  */
 #ifndef WALRANK_WHATIF_REPLAY_H
@@ -12,6 +13,7 @@
 
 #include "cli/definition.h"
 #include "cli/look.h"
+#include "score/trial.h"
 
 typedef struct ReplayCounts
 {
@@ -29,7 +31,9 @@ typedef struct WhatIfReplay
 	uint64_t changed_in; /* the unit that changed the ranking itself: counting ended before it; 0: none did */
 } WhatIfReplay;
 
+/* table: as trial_info() has it, with its number. */
 extern bool whatif_replay(const Config *config, const Look *look, const Definition *definition,
-						  const char *name, uint64_t from, WhatIfReplay *replay, Error *err);
+						  const char *name, const TrialInfo *table, uint64_t from, WhatIfReplay *replay,
+						  Error *err);
 
 #endif /* WALRANK_WHATIF_REPLAY_H */

@@ -111,10 +111,12 @@ key_of(uint64_t number, uint8_t bytes[16])
 static void
 add(Comparison *comparison, uint64_t key, double before, double after)
 {
+	const Standing old = {.score = before};
+	const Standing new = {.score = after};
 	uint8_t bytes[16];
 
-	assert_true(comparison_add(comparison, key_of(key, bytes), isnan(before) ? NULL : &before,
-							   isnan(after) ? NULL : &after));
+	assert_true(comparison_add(comparison, key_of(key, bytes), isnan(before) ? NULL : &old,
+							   isnan(after) ? NULL : &new));
 }
 
 static void
@@ -190,6 +192,29 @@ equal_scores_are_ordered_by_key_so_nothing_moves(void **state)
 }
 
 static void
+pins_come_first_then_tiers_then_scores(void **state)
+{
+	const Standing standing[] = {{0.1, 0, 1}, {0.9, 9, 3}, {0.1, 2, 0},
+								 {0.9, 1, 0}, {0.8, 1, 0}, {0.7, -1, 0}};
+	const Standing nowhere = {0, 0, 0};
+	Comparison comparison;
+	uint8_t bytes[16];
+
+	comparison_begin(&comparison);
+	for (uint64_t i = 0; i < 6; i++)
+		assert_true(comparison_add(&comparison, key_of(6 - i, bytes), &nowhere, &standing[i]));
+	comparison_finish(&comparison);
+	for (uint32_t i = 0; i < 6; i++)
+	{
+		assert_int_equal(comparison.items[i].place_after, i + 1);
+		assert_int_equal(comparison.items[i].place_before, 6 - i);
+	}
+	assert_int_equal(comparison.moved, 6);
+	assert_true(isnan(comparison.tau));
+	comparison_free(&comparison);
+}
+
+static void
 the_tops_are_counted_as_sets(void **state)
 {
 	Comparison comparison;
@@ -242,6 +267,7 @@ main(void)
 		cmocka_unit_test(numbers_are_ordered_as_numbers),
 		cmocka_unit_test(what_enters_leaves_moves_and_stays_is_counted),
 		cmocka_unit_test(equal_scores_are_ordered_by_key_so_nothing_moves),
+		cmocka_unit_test(pins_come_first_then_tiers_then_scores),
 		cmocka_unit_test(the_tops_are_counted_as_sets),
 		cmocka_unit_test(the_order_of_adding_does_not_matter),
 	};
