@@ -149,7 +149,7 @@ $(S)/so/%.o: %.c
 $(B)/asan/walrank.so: $(SO_SRC:%.c=$(S)/so/%.o) $(S)/so/tests/san/exact.o
 	@mkdir -p $(@D)
 	@echo '  LINK (san)   $@'
-	$(Q)gcc -shared -Wl,-Bsymbolic -Wl,--wrap=detoast_attr -Wl,--wrap=pfree $(SAN_SO_FLAGS) -o $@ $^ -lm
+	$(Q)gcc -shared -Wl,-Bsymbolic -Wl,--wrap=unpack_value -Wl,--wrap=pfree $(SAN_SO_FLAGS) -o $@ $^ -lm
 
 $(B)/asan/first.so: tests/san/first.c
 	@mkdir -p $(@D)
@@ -167,7 +167,8 @@ $(B)/fuzz/%: tests/fuzz/%.c $(S)/libwalrank.a
 	$(Q)$(SAN_CC) -fsanitize=fuzzer $(SAN_FLAGS) -MMD -MP -o $@ $< $(S)/libwalrank.a $(LIBS)
 
 # the plugin's own source, outside a server
-$(B)/fuzz/fuzz_patterns: tests/fuzz/fuzz_patterns.c plugin/patterns.c plugin/patterns.h
+PLUGIN_FUZZ := fuzz_patterns fuzz_pglz
+$(PLUGIN_FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c plugin/%.c plugin/%.h
 	@mkdir -p $(@D)
 	@echo '  CC (fuzz)    $<'
 	$(Q)$(SAN_CC) -fsanitize=fuzzer $(filter-out -Wshadow,$(SAN_FLAGS)) -Iplugin -isystem $(shell $(PG_CONFIG) --includedir-server) -o $@ $< \

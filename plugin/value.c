@@ -34,6 +34,7 @@
 #include "fixed.h"
 #include "jsonb.h"
 #include "text.h"
+#include "unpack.h"
 
 /* What takes more than this is given back after its column, not after its change. */
 #define LARGE_BYTES (64 * 1024)
@@ -90,7 +91,7 @@ value_resolve(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *
 		return FATE_READY;
 	if (*size > LARGE_BYTES)
 		MemoryContextSwitchTo(large_context(writer));
-	*datum = PointerGetDatum(detoast_attr(stored));
+	*datum = PointerGetDatum(unpack_value(stored));
 	MemoryContextSwitchTo(caller);
 	return FATE_READY;
 }
@@ -295,7 +296,7 @@ open_inner(const ValueType *type, Datum *datum, int64 room)
 	if (VARATT_IS_COMPRESSED(stored) && (int64) toast_raw_datum_size(*datum) > room)
 		return false;
 	if (VARATT_IS_COMPRESSED(stored) || (VARATT_IS_SHORT(stored) && is_read_aligned(type)))
-		*datum = PointerGetDatum(detoast_attr(stored));
+		*datum = PointerGetDatum(unpack_value(stored));
 	return true;
 }
 
