@@ -17,8 +17,8 @@
 /* Bytes compared before their values are looked at: what is thrown away when a length differs. */
 #define AHEAD_BYTES 1024
 
-/* Bytes compared by one call. */
-#define COMPARED_BYTES 64
+/* Bytes compared by one look. */
+#define COMPARED_BYTES 32
 
 static inline void
 side_next(ObjectSide *side)
@@ -52,7 +52,7 @@ differing_byte(uint64 x, uint64 y)
 #endif
 }
 
-/* The number of bytes from a and b on that agree, at most len: by the block, then by the word in which they differ. */
+/* The number of bytes from a and b on that agree, at most len: by blocks, then by the word in which they differ. */
 static inline uint32
 same_bytes(const char *a, const char *b, uint32 len)
 {
@@ -74,51 +74,102 @@ same_bytes(const char *a, const char *b, uint32 len)
 	return at;
 }
 
-/* How far the bytes of both sides agree from the next value on, as an offset of the new side; looks ahead a little only. */
+/* How much farther the next value begins on the new side. */
 static inline uint32
-agreed_end(const ObjectWalk *walk)
+shift(const ObjectWalk *walk)
 {
-	const ObjectSide *new = &walk->new_side;
-	const ObjectSide *old = &walk->old_side;
-	uint32 left = Min(walk->new_bytes - new->values.offset, walk->old_bytes - old->values.offset);
-
-	return new->values.offset + same_bytes(new->values.base + new->values.offset,
-										   old->values.base + old->values.offset, Min(left, AHEAD_BYTES));
+	return walk->new_side.values.offset - walk->old_side.values.offset;
 }
 
-/*
- * Pass over values that both sides describe alike and whose bytes agree.  An entry that has an offset says the length
- * only if what is before it is as long.
- */
+/* An entry that has an offset says the length only together with what is before it. */
+static inline bool
+same_entry(JEntry a, JEntry b, uint32 shift)
+{
+	if (likely(!JBE_HAS_OFF(a)))
+		return a == b;
+	return ((a ^ b) & ~JENTRY_OFFLENMASK) == 0 && JBE_OFFLENFLD(a) - JBE_OFFLENFLD(b) == shift;
+}
+
+/* The number of values to come that both sides describe alike. */
+static inline uint32
+count_alike(const ObjectWalk *walk)
+{
+	const JEntry *a = walk->new_side.values.entry;
+	const JEntry *b = walk->old_side.values.entry;
+	uint32 left = walk->new_side.left;
+	uint32 shifted = shift(walk);
+	uint32 n = 0;
+
+	if (shifted == 0 && memcmp(a, b, left * sizeof(JEntry)) == 0)
+		return left;
+	while (n < left && same_entry(a[n], b[n], shifted))
+		n++;
+	return n;
+}
+
+/* Pass over values that are described alike, as far as their bytes agree. */
 static inline void
-pass_over(ObjectWalk *walk)
+pass_alike(ObjectWalk *walk, uint32 agreed)
 {
 	ObjectSide *new = &walk->new_side;
 	ObjectSide *old = &walk->old_side;
-	const bool shifted = new->values.offset != old->values.offset;
-	const uint32 agreed = agreed_end(walk);
-	uint32 passed = 0;
+	const JEntry *keys = new->keys.entry;
+	const JEntry *values = new->values.entry;
+	uint32 key = new->keys.offset;
 	uint32 start = new->values.offset;
 	uint32 end = start;
+	uint32 passed;
 
-	for (; passed < new->left; passed++)
+	for (passed = 0; passed < walk->alike; passed++)
 	{
-		JEntry entry = new->values.entry[passed];
-
-		if (entry != old->values.entry[passed] || (shifted && JBE_HAS_OFF(entry)))
-			break;
-		JBE_ADVANCE_OFFSET(end, entry);
+		JBE_ADVANCE_OFFSET(end, values[passed]);
 		if (end > agreed)
 			break;
 		start = end;
-		JBE_ADVANCE_OFFSET(new->keys.offset, new->keys.entry[passed]);
+		JBE_ADVANCE_OFFSET(key, keys[passed]);
 	}
 	new->keys.entry += passed;
+	new->keys.offset = key;
 	new->values.entry += passed;
 	new->left -= passed;
 	old->values.entry += passed;
 	old->values.offset += start - new->values.offset;
 	new->values.offset = start;
+	walk->alike -= passed;
+}
+
+/* Pass over values that are the same, as far as that is told quickly. */
+static inline void
+pass_over(ObjectWalk *walk)
+{
+	ObjectSide *new = &walk->new_side;
+	const ObjectSide *old = &walk->old_side;
+	const char *a = new->values.base + new->values.offset;
+	const char *b = old->values.base + old->values.offset;
+	uint32 new_left = walk->new_bytes - new->values.offset;
+	uint32 old_left = walk->old_bytes - old->values.offset;
+
+	if (walk->alike == 0)
+		walk->alike = count_alike(walk);
+	/* the fastest comparison does not say where; often that is not needed */
+	if (walk->alike == new->left && new_left == old_left &&memcmp(a, b, new_left) == 0)
+		new->left = 0;
+	else if (walk->alike > 0)
+		pass_alike(walk, new->values.offset + same_bytes(a, b, Min(Min(new_left, old_left), AHEAD_BYTES)));
+}
+
+/* The next value by itself.  How others are described alike may hold for this shift only. */
+static inline bool
+step_over(ObjectWalk *walk)
+{
+	ObjectSide *new = &walk->new_side;
+	ObjectSide *old = &walk->old_side;
+	uint32 shifted = shift(walk);
+
+	side_next(new);
+	old->value = json_next(&old->values);
+	walk->alike = walk->alike > 0 && shift(walk) == shifted ? walk->alike - 1 : 0;
+	return json_same(&new->value, &old->value);
 }
 
 /* The old side's keys are not read: they are the new side's. */
@@ -126,7 +177,6 @@ static bool
 next_difference(ObjectWalk *walk)
 {
 	ObjectSide *new = &walk->new_side;
-	ObjectSide *old = &walk->old_side;
 
 	while (new->left > 0)
 	{
@@ -134,10 +184,8 @@ next_difference(ObjectWalk *walk)
 		pass_over(walk);
 		if (new->left == 0)
 			break;
-		side_next(new);
-		old->value = json_next(&old->values);
-		/* they may be: longer than was looked ahead, described another way, or behind other padding */
-		if (json_same(&new->value, &old->value))
+		/* it may be the same: longer than was looked ahead, or behind other padding */
+		if (step_over(walk))
 			continue;
 		found(walk, OBJECT_CHANGED, new);
 		return true;
@@ -237,28 +285,27 @@ side_open(ObjectSide *side, const Jsonb *jsonb)
 		side_begin(side, jsonb, count, getJsonbOffset(&jsonb->root, (int) count));
 }
 
-/* Both have keys, and the same ones: then key_bytes is what these take. */
+/* Both have keys, and the same ones: then alike is how many values are described alike, as far as that is known. */
 static bool
-same_keys(const Jsonb *a, const Jsonb *b, uint32 *key_bytes)
+same_keys(const Jsonb *a, const Jsonb *b, uint32 key_bytes, uint32 *alike)
 {
 	uint32 count = JB_ROOT_COUNT(a);
-	uint32 bytes = 0;
+	Size entry_bytes = count * sizeof(JEntry);
 
-	if (count != JB_ROOT_COUNT(b) || memcmp(a->root.children, b->root.children, count * sizeof(JEntry)) != 0)
+	if (count != JB_ROOT_COUNT(b))
 		return false;
-	for (uint32 i = 0; i < count; i++)
-		JBE_ADVANCE_OFFSET(bytes, a->root.children[i]);
-	*key_bytes = bytes;
-	return memcmp(a->root.children + 2 * count, b->root.children + 2 * count, bytes) == 0;
+	*alike = memcmp(a->root.children, b->root.children, 2 * entry_bytes) == 0 ? count : 0;
+	return (*alike > 0 || memcmp(a->root.children, b->root.children, entry_bytes) == 0) &&
+		   memcmp(a->root.children + 2 * count, b->root.children + 2 * count, key_bytes) == 0;
 }
 
 void
 object_begin(ObjectWalk *walk, const Jsonb *new, const Jsonb *old, bool skip_same)
 {
-	uint32 key_bytes;
+	uint32 key_bytes = object_has_keys(new) ? getJsonbOffset(&new->root, JB_ROOT_COUNT(new)) : 0;
 
 	walk->skip_same = skip_same;
-	if (object_has_keys(new) && object_has_keys(old) && same_keys(new, old, &key_bytes))
+	if (object_has_keys(new) && object_has_keys(old) && same_keys(new, old, key_bytes, &walk->alike))
 	{
 		walk->next = skip_same ? next_difference : next_in_step;
 		side_begin(&walk->new_side, new, JB_ROOT_COUNT(new), key_bytes);

@@ -45,6 +45,7 @@ typedef struct ObjectWalk
 	bool (*next)(struct ObjectWalk *walk);
 	uint32 new_bytes; /* offsets where the values end */
 	uint32 old_bytes;
+	uint32 alike; /* entries of the next values that are the same on both sides, as far as that is known */
 	bool skip_same;
 } ObjectWalk;
 

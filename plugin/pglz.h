@@ -1,5 +1,5 @@
 /*
- * pglz.h -- the server's own compression, undone in a third of the server's steps.
+ * pglz.h -- the server's own compression, undone in half of the server's steps.
  *
  * With a full old image most of a large jsonb's time goes here: both images of the row are unpacked to find the few
  * bytes in which they differ.
