@@ -20,23 +20,19 @@
 /* Bytes compared by one look. */
 #define COMPARED_BYTES 32
 
-static inline void
-side_next(ObjectSide *side)
+/* The next key that both sides have, and whether its values are the same. */
+static inline bool
+both_next(ObjectWalk *walk)
 {
-	if (side->left % INTERRUPT_KEYS == 0)
-		CHECK_FOR_INTERRUPTS();
-	side->key = json_next(&side->keys);
-	side->value = json_next(&side->values);
-	side->left--;
-}
+	ObjectSide *new = &walk->new_side;
 
-static inline void
-found(ObjectWalk *walk, ObjectStep step, const ObjectSide *named)
-{
-	walk->step = step;
-	walk->key = named->key;
-	walk->value = walk->new_side.value;
-	walk->before = walk->old_side.value;
+	if (new->left % INTERRUPT_KEYS == 0)
+		CHECK_FOR_INTERRUPTS();
+	new->left--;
+	walk->key = json_next(&new->keys);
+	walk->value = json_next(&new->values);
+	walk->before = json_next(&walk->old_side.values);
+	return json_same(&walk->value, &walk->before);
 }
 
 /* ---- values compared by runs of bytes ------------------------------------------------------- */
@@ -162,14 +158,11 @@ pass_over(ObjectWalk *walk)
 static inline bool
 step_over(ObjectWalk *walk)
 {
-	ObjectSide *new = &walk->new_side;
-	ObjectSide *old = &walk->old_side;
 	uint32 shifted = shift(walk);
+	bool same = both_next(walk);
 
-	side_next(new);
-	old->value = json_next(&old->values);
 	walk->alike = walk->alike > 0 && shift(walk) == shifted ? walk->alike - 1 : 0;
-	return json_same(&new->value, &old->value);
+	return same;
 }
 
 /* The old side's keys are not read: they are the new side's. */
@@ -185,10 +178,11 @@ next_difference(ObjectWalk *walk)
 		if (new->left == 0)
 			break;
 		/* it may be the same: longer than was looked ahead, or behind other padding */
-		if (step_over(walk))
-			continue;
-		found(walk, OBJECT_CHANGED, new);
-		return true;
+		if (!step_over(walk))
+		{
+			walk->step = OBJECT_CHANGED;
+			return true;
+		}
 	}
 	return false;
 }
@@ -198,14 +192,9 @@ next_difference(ObjectWalk *walk)
 static bool
 next_in_step(ObjectWalk *walk)
 {
-	ObjectSide *new = &walk->new_side;
-	ObjectSide *old = &walk->old_side;
-
-	if (new->left == 0)
+	if (walk->new_side.left == 0)
 		return false;
-	side_next(new);
-	old->value = json_next(&old->values);
-	found(walk, json_same(&new->value, &old->value) ? OBJECT_SAME : OBJECT_CHANGED, new);
+	walk->step = both_next(walk) ? OBJECT_SAME : OBJECT_CHANGED;
 	return true;
 }
 
@@ -225,8 +214,21 @@ side_fetch(ObjectSide *side)
 {
 	if (side->has || side->left == 0)
 		return;
-	side_next(side);
+	if (side->left % INTERRUPT_KEYS == 0)
+		CHECK_FOR_INTERRUPTS();
+	side->left--;
+	side->key = json_next(&side->keys);
+	side->value = json_next(&side->values);
 	side->has = true;
+}
+
+static inline void
+found(ObjectWalk *walk, ObjectStep step, const ObjectSide *named)
+{
+	walk->step = step;
+	walk->key = named->key;
+	walk->value = walk->new_side.value;
+	walk->before = walk->old_side.value;
 }
 
 static bool
@@ -302,7 +304,7 @@ same_keys(const Jsonb *a, const Jsonb *b, uint32 key_bytes, uint32 *alike)
 void
 object_begin(ObjectWalk *walk, const Jsonb *new, const Jsonb *old, bool skip_same)
 {
-	uint32 key_bytes = object_has_keys(new) ? getJsonbOffset(&new->root, JB_ROOT_COUNT(new)) : 0;
+	uint32 key_bytes = object_has_keys(new) ? getJsonbOffset(&new->root, (int) JB_ROOT_COUNT(new)) : 0;
 
 	walk->skip_same = skip_same;
 	if (object_has_keys(new) && object_has_keys(old) && same_keys(new, old, key_bytes, &walk->alike))
