@@ -71,7 +71,7 @@ value_begin(ValueWriter *writer)
 }
 
 ValueFate
-value_resolve(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size)
+value_resolve_stored(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size)
 {
 	struct varlena *stored = (struct varlena *) DatumGetPointer(*datum);
 	MemoryContext caller = CurrentMemoryContext;

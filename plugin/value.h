@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "encode.h"
 #include "type.h"
 
@@ -34,11 +35,26 @@ typedef enum ValueFate
 	FATE_OVERSIZED,
 } ValueFate;
 
+/* What value_resolve does not do itself. */
+extern ValueFate value_resolve_stored(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size);
+
 /*
  * Make a column's datum readable in place: fetch and decompress, but only after its size is known
  * to be acceptable.  size is set to the bytes of the value, uncompressed.
  */
-extern ValueFate value_resolve(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size);
+static inline ValueFate
+value_resolve(ValueWriter *writer, const ValueType *type, Datum *datum, uint64 *size)
+{
+	const struct varlena *stored = (const struct varlena *) DatumGetPointer(*datum);
+
+	/* as it lies in the row: most of what is not short */
+	if (type->typlen == -1 && likely(VARATT_IS_4B_U(stored)) && type->form != FORM_NONE)
+	{
+		*size = VARSIZE(stored) - VARHDRSZ;
+		return *size > (uint64) writer->value_bytes_max ? FATE_OVERSIZED : FATE_READY;
+	}
+	return value_resolve_stored(writer, type, datum, size);
+}
 
 /* Give back what large values took in memory; nothing that value_resolve made may be in use. */
 extern void value_release_large(ValueWriter *writer);
