@@ -18,16 +18,15 @@ encode_shift(StringInfo out, EncodeMark *mark, int width)
 }
 
 static void
-write_head(StringInfo out, const WireHead *head)
+write_head(uint8_t *at, const WireHead *head)
 {
-	EncodeMark mark = encode_open(out, FRAME_HEAD, ENCODE_HEAD_BYTES);
-
-	encode_fixed64_field(out, HEAD_COMMIT_LSN, head->commit_lsn);
-	encode_fixed64_field(out, HEAD_END_LSN, head->end_lsn);
-	encode_fixed64_field(out, HEAD_COMMIT_TIME, (uint64) head->commit_time_us);
-	encode_fixed64_field(out, HEAD_XID, head->xid);
-	encode_fixed32_field(out, HEAD_PART, head->part);
-	encode_close(out, mark);
+	*at++ = WIRE_TAG(FRAME_HEAD, WIRE_BYTES);
+	*at++ = ENCODE_HEAD_BYTES - 2;
+	at = encode_put_fixed64(at, HEAD_COMMIT_LSN, head->commit_lsn);
+	at = encode_put_fixed64(at, HEAD_END_LSN, head->end_lsn);
+	at = encode_put_fixed64(at, HEAD_COMMIT_TIME, (uint64) head->commit_time_us);
+	at = encode_put_fixed64(at, HEAD_XID, head->xid);
+	encode_put_fixed32(at, HEAD_PART, head->part);
 }
 
 void
@@ -40,8 +39,9 @@ frames_begin(Frames *frames, StringInfo bytes, const WireHead *head)
 	frames->changes = 0;
 	frames->last_entry = 0;
 	INIT_CRC32C(frames->crc);
-	write_head(bytes, head);
-	Assert(bytes->len == ENCODE_HEAD_BYTES);
+	encode_reserve(bytes, ENCODE_HEAD_BYTES);
+	write_head((uint8_t *) bytes->data, head);
+	bytes->len = ENCODE_HEAD_BYTES;
 }
 
 EntryMark
@@ -86,15 +86,11 @@ frames_cut(Frames *frames, int sent)
 {
 	StringInfo bytes = frames->bytes;
 	int kept = bytes->len - sent;
-	StringInfoData head;
-	char room[ENCODE_HEAD_BYTES + 1 + ENCODE_VARINT_BYTES_MAX];
 
 	COMP_CRC32C(frames->crc, bytes->data, sent);
 	frames->head.part++;
-	head = (StringInfoData){.data = room, .maxlen = sizeof(room)};
-	write_head(&head, &frames->head);
 	memmove(bytes->data + ENCODE_HEAD_BYTES, bytes->data + sent, (size_t) kept);
-	memcpy(bytes->data, room, ENCODE_HEAD_BYTES);
+	write_head((uint8_t *) bytes->data, &frames->head);
 	bytes->len = ENCODE_HEAD_BYTES + kept;
 	frames->last_entry = ENCODE_HEAD_BYTES;
 }
@@ -104,13 +100,16 @@ frames_tail(Frames *frames)
 {
 	StringInfo bytes = frames->bytes;
 	pg_crc32c crc = frames->crc;
-	EncodeMark mark;
+	uint8_t *at;
 
 	COMP_CRC32C(crc, bytes->data, bytes->len);
 	FIN_CRC32C(crc);
-	mark = encode_open(bytes, FRAME_TAIL, 15);
-	encode_fixed32_field(bytes, TAIL_FRAMES, frames->head.part + 1);
-	encode_fixed32_field(bytes, TAIL_CHANGES, frames->changes);
-	encode_fixed32_field(bytes, TAIL_CRC32C, crc);
-	encode_close(bytes, mark);
+	encode_reserve(bytes, ENCODE_TAIL_BYTES);
+	at = (uint8_t *) bytes->data + bytes->len;
+	*at++ = WIRE_TAG(FRAME_TAIL, WIRE_BYTES);
+	*at++ = ENCODE_TAIL_BYTES - 2;
+	at = encode_put_fixed32(at, TAIL_FRAMES, frames->head.part + 1);
+	at = encode_put_fixed32(at, TAIL_CHANGES, frames->changes);
+	encode_put_fixed32(at, TAIL_CRC32C, crc);
+	bytes->len += ENCODE_TAIL_BYTES;
 }

@@ -65,25 +65,40 @@ encode_small_field(StringInfo out, uint32 number, uint32 v)
 	out->len += 2;
 }
 
-static inline void
-encode_fixed64_field(StringInfo out, uint32 number, uint64 v)
+/* Fields of 9 and of 5 bytes, where there is room; the end. */
+static inline uint8_t *
+encode_put_fixed64(uint8_t *at, uint32 number, uint64 v)
 {
 	uint64 little = htole64(v);
 
+	*at++ = WIRE_TAG(number, WIRE_FIXED64);
+	memcpy(at, &little, sizeof(little));
+	return at + sizeof(little);
+}
+
+static inline uint8_t *
+encode_put_fixed32(uint8_t *at, uint32 number, uint32 v)
+{
+	uint32 little = htole32(v);
+
+	*at++ = WIRE_TAG(number, WIRE_FIXED32);
+	memcpy(at, &little, sizeof(little));
+	return at + sizeof(little);
+}
+
+static inline void
+encode_fixed64_field(StringInfo out, uint32 number, uint64 v)
+{
 	encode_reserve(out, 9);
-	out->data[out->len] = (char) WIRE_TAG(number, WIRE_FIXED64);
-	memcpy(out->data + out->len + 1, &little, sizeof(little));
+	encode_put_fixed64((uint8_t *) out->data + out->len, number, v);
 	out->len += 9;
 }
 
 static inline void
 encode_fixed32_field(StringInfo out, uint32 number, uint32 v)
 {
-	uint32 little = htole32(v);
-
 	encode_reserve(out, 5);
-	out->data[out->len] = (char) WIRE_TAG(number, WIRE_FIXED32);
-	memcpy(out->data + out->len + 1, &little, sizeof(little));
+	encode_put_fixed32((uint8_t *) out->data + out->len, number, v);
 	out->len += 5;
 }
 
@@ -147,7 +162,9 @@ encode_cancel(StringInfo out, EncodeMark mark)
 
 /* ---- frames ------------------------------------------------------------------------------- */
 
-#define ENCODE_HEAD_BYTES 43 /* tag, length and body */
+/* Tag, length and body. */
+#define ENCODE_HEAD_BYTES (2 + 4 * 9 + 5)
+#define ENCODE_TAIL_BYTES (2 + 3 * 5)
 
 /*
  * The frames of one transaction.  bytes holds the frame being written; head.part is its number and
