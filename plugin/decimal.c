@@ -133,20 +133,56 @@ write_digits(const NumericView *v, char *text, int *exponent)
 	return n;
 }
 
+/* A short numeric of up to two stored digits without a fraction: most are. */
+static inline bool
+as_small_integer(const char *num, size_t len, int64 *result)
+{
+	uint16 header = read_word(num);
+	int64 n;
+
+	/* short, finite, no scale, a weight of 0 or 1 */
+	if ((header & ~0x2001) != 0x8000 || len < 4)
+		return false;
+	n = read_word(num + 2);
+	if (header & 1)
+		n = n * 10000 + (len >= 6 ? read_word(num + 4) : 0);
+	*result = header & 0x2000 ? -n : n;
+	return true;
+}
+
+uint8 *
+decimal_put_integer(uint8 *at, const char *num, size_t len)
+{
+	NumericView v;
+	int64 integer;
+
+	if (!as_small_integer(num, len, &integer))
+	{
+		v = view(num, len);
+		if (!as_integer(&v, &integer))
+			return NULL;
+	}
+	*at++ = WIRE_TAG(VALUE_INT, WIRE_VARINT);
+	return wire_put_varint(at, wire_zigzag(integer));
+}
+
 void
 decimal_encode(StringInfo out, const char *num, size_t len)
 {
-	NumericView v = view(num, len);
+	NumericView v;
 	EncodeMark mark;
 	EncodeMark digits;
-	int64 integer;
+	uint8 *end;
 	int exponent;
 
-	if (as_integer(&v, &integer))
+	encode_reserve(out, DECIMAL_INTEGER_BYTES_MAX);
+	end = decimal_put_integer((uint8 *) out->data + out->len, num, len);
+	if (end != NULL)
 	{
-		encode_varint_field(out, VALUE_INT, wire_zigzag(integer));
+		out->len = (int) ((char *) end - out->data);
 		return;
 	}
+	v = view(num, len);
 	mark = encode_open(out, VALUE_DECIMAL, 4 * (size_t) v.ndigits + 8);
 	if (v.special != DECIMAL_FINITE)
 		encode_varint_field(out, DECIMAL_SPECIAL, v.special);

@@ -18,6 +18,10 @@
 /* Write the body of a Value: an int when there are no fraction digits and it fits, else a decimal. */
 extern void decimal_encode(StringInfo out, const char *num, size_t len);
 
+/* The same where there is room; the end, or NULL for what is no int. */
+#define DECIMAL_INTEGER_BYTES_MAX 11
+extern uint8 *decimal_put_integer(uint8 *at, const char *num, size_t len);
+
 /* Write a JSON number; short ones as people write them, others in exponent form, NaN and infinities as strings. */
 extern void decimal_json(StringInfo out, const char *num, size_t len);
 

@@ -289,12 +289,55 @@ compare_fixed(const Diff *diff, int column, Datum new)
 
 /* ---- jsonb columns ----------------------------------------------------------------------- */
 
+/* Tag and length of the attribute, column, tag and length of the key, the key, changed, tag and length of the value. */
+#define SMALL_KEY_BYTES 32
+#define SMALL_BYTES_MAX (2 + 4 + 2 + SMALL_KEY_BYTES + 2 + 2 + JSON_SMALL_ROOM)
+StaticAssertDecl(SMALL_BYTES_MAX < 0x80 + 2, "the length of a small attribute takes one byte");
+
+/* The attribute as a whole, all its lengths being below 128, as most are; false, with nothing written, if it is not one. */
+static bool
+put_small_item(Diff *diff, int column, const ObjectWalk *walk, WireChanged changed)
+{
+	const JsonItem *key = &walk->key;
+	uint8 *start;
+	uint8 *value;
+	uint8 *at;
+
+	if (key->len > SMALL_KEY_BYTES || walk->value.len > JSON_SMALL_BYTES || !text_is_utf8() ||
+		diff->out->len > diff->writer->end_max - SMALL_BYTES_MAX)
+		return false;
+	encode_reserve(diff->out, SMALL_BYTES_MAX);
+	start = at = (uint8 *) diff->out->data + diff->out->len;
+	*at = WIRE_TAG(CHANGE_ATTRIBUTES, WIRE_BYTES);
+	at += 2;
+	if (column != 0)
+		at = put_small(at, ATTRIBUTE_COLUMN, (uint32) column);
+	*at++ = WIRE_TAG(ATTRIBUTE_KEY, WIRE_BYTES);
+	*at++ = (uint8) key->len;
+	memcpy(at, key->data, key->len);
+	at += key->len;
+	if (changed != CHANGED_UNKNOWN)
+		at = put_small(at, ATTRIBUTE_CHANGED, changed);
+	*at++ = WIRE_TAG(ATTRIBUTE_VALUE, WIRE_BYTES);
+	value = at;
+	at = json_put_small(at + 1, &walk->value);
+	if (at == NULL)
+		return false;
+	*value = (uint8) (at - value - 1);
+	start[1] = (uint8) (at - start - 2);
+	diff->out->len += (int) (at - start);
+	diff->differs |= changed != CHANGED_NO;
+	return true;
+}
+
 static void
 put_set_item(Diff *diff, int column, const ObjectWalk *walk, WireChanged changed)
 {
-	EncodeMark mark =
-		open_attribute(diff, column, &walk->key, STATE_SET, changed, walk->key.len + walk->value.len);
+	EncodeMark mark;
 
+	if (!diff->style->old_values && put_small_item(diff, column, walk, changed))
+		return;
+	mark = open_attribute(diff, column, &walk->key, STATE_SET, changed, walk->key.len + walk->value.len);
 	if (!put_item(diff, ATTRIBUTE_VALUE, &walk->value))
 	{
 		encode_cancel(diff->out, mark);
@@ -590,10 +633,12 @@ key_changed(const Diff *diff)
 	for (int i = 0; i < diff->meta->ncolumns; i++)
 	{
 		const RelColumn *c = &diff->meta->columns[i];
-		Datum new;
-		Datum old;
+		Datum new = diff->meta->new_row.values[c->index];
+		Datum old = diff->meta->old_row.values[c->index];
 
-		if (c->key && key_datum(diff, c, &diff->meta->new_row, &new) &&
+		if (!c->key || (c->type.typbyval && new == old))
+			continue;
+		if (key_datum(diff, c, &diff->meta->new_row, &new) &&
 			key_datum(diff, c, &diff->meta->old_row, &old) && !value_same(&c->type, new, old))
 			return true;
 	}

@@ -260,6 +260,65 @@ json_write(ValueWriter *writer, const JsonItem *item, bool flat)
 	return writer->out->len <= writer->limit;
 }
 
+/* ---- small items, whose lengths take one byte ------------------------------------------------- */
+
+static inline uint8 *
+put_small_scalar(uint8 *at, const JsonItem *item)
+{
+	switch (item->type)
+	{
+		case JENTRY_ISSTRING:
+			*at++ = WIRE_TAG(VALUE_TEXT, WIRE_BYTES);
+			*at++ = (uint8) item->len;
+			memcpy(at, item->data, item->len);
+			return at + item->len;
+		case JENTRY_ISNUMERIC:
+			return decimal_put_integer(at, VARDATA_ANY(item->data), VARSIZE_ANY_EXHDR(item->data));
+		case JENTRY_ISBOOL_TRUE:
+		case JENTRY_ISBOOL_FALSE:
+			*at++ = WIRE_TAG(VALUE_BOOL, WIRE_VARINT);
+			*at++ = item->type == JENTRY_ISBOOL_TRUE;
+			return at;
+		case JENTRY_ISNULL:
+			*at++ = WIRE_TAG(VALUE_NULL, WIRE_VARINT);
+			*at++ = 1;
+			return at;
+		default:
+			return NULL;
+	}
+}
+
+/* What is stored of an element, its entry of four bytes included, is no shorter than its Value but for one byte. */
+uint8 *
+json_put_small(uint8 *at, const JsonItem *item)
+{
+	const JsonbContainer *container = (const JsonbContainer *) item->data;
+	JsonWalk walk;
+	uint8 *list;
+
+	if (item->type != JENTRY_ISCONTAINER)
+		return put_small_scalar(at, item);
+	if (!JsonContainerIsArray(container))
+		return NULL;
+	walk = json_walk(container, JsonContainerSize(container), 0);
+	*at++ = WIRE_TAG(VALUE_LIST, WIRE_BYTES);
+	list = at++;
+	for (uint32 left = JsonContainerSize(container); left > 0; left--)
+	{
+		JsonItem element = json_next(&walk);
+		uint8 *value;
+
+		*at++ = WIRE_TAG(LIST_VALUES, WIRE_BYTES);
+		value = at++;
+		at = put_small_scalar(at, &element);
+		if (at == NULL)
+			return NULL;
+		*value = (uint8) (at - value - 1);
+	}
+	*list = (uint8) (at - list - 1);
+	return at;
+}
+
 bool
 json_write_root(ValueWriter *writer, const Jsonb *jsonb, bool flat)
 {

@@ -93,6 +93,14 @@ extern bool json_text_root(JsonText *text, const Jsonb *jsonb);
  */
 extern bool json_write(ValueWriter *writer, const JsonItem *item, bool flat);
 
+/*
+ * The same for an item of up to JSON_SMALL_BYTES in a database in UTF-8, where there is room for JSON_SMALL_ROOM.  The
+ * end, or NULL: it is none that can be written so.
+ */
+#define JSON_SMALL_BYTES 64
+#define JSON_SMALL_ROOM (JSON_SMALL_BYTES + 16)
+extern uint8 *json_put_small(uint8 *at, const JsonItem *item);
+
 /* The same for a whole jsonb. */
 extern bool json_write_root(ValueWriter *writer, const Jsonb *jsonb, bool flat);
 
