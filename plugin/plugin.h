@@ -28,7 +28,8 @@ typedef struct Plugin
 	Frames frames;
 	uint64 xid; /* of the transaction sent last, which ended at */
 	XLogRecPtr xid_lsn;
-	uint32 skipped; /* changes since the last sign of life */
+	TimestampTz progress_time; /* commit of the transaction that the server was told of last */
+	uint32 skipped;			   /* changes since the last sign of life */
 } Plugin;
 
 #endif /* WALRANK_PLUGIN_H */
