@@ -289,8 +289,7 @@ score_item(FmgrInfo *function, const char *ranking, HeapTupleHeader item, ScoreI
 
 	cache_refresh(cache, ranking);
 	check_row_type(cache, item);
-	initStringInfo(&bytes);
-	fill_values(cache, item, &bytes);
+	fill_values(cache, item, &bytes, cache->ranking.values);
 	(void) wire_change(slice_make(bytes.data, bytes.len), &change);
 	*result = (ScoreItem){
 		.relation = cache->text.relation,
