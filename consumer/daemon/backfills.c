@@ -60,9 +60,9 @@ struct Backfills
 	int nwishes;
 };
 
-static const char *const config_tables[] = {"walrank.watched", "walrank.ranking", "walrank.intervention",
-											"walrank.control"};
-#define CONFIG_TABLES 4
+static const char *const config_tables[] = {"walrank.watched", "walrank.rule_library", "walrank.ranking",
+											"walrank.intervention", "walrank.control"};
+#define CONFIG_TABLES 5
 #define CONFIG_TABLES_NEEDED                                                                                 \
 	SCORER_CONFIG_TABLES /* control feeds no scorer state: read when it is asked for */
 

@@ -9,10 +9,12 @@
  *   watched row goes         unlink_watch     rankings end, items are cleared
  *   relation first used      config_link      a watch or rankings may have waited for it
  *   ranking row arrives      row_ranking      compiled; in force unless it is broken
+ *   library row arrives      row_library      rankings that use it are compiled anew, job
  *   .. any of these          settle           live, or not: end, start, or bind anew
  *
  * A definition that does not compile or bind here is quarantined, and the old one stays.
  */
+#include "score/pack.h"
 #include "score/row.h"
 #include "score/step.h"
 
@@ -22,20 +24,26 @@
 
 /* ---- rankings: live or not ----------------------------------------------------------------- */
 
-/* Of a ranking whose row is not at hand: its key is made from its name. */
+/* The key of its row. */
+static void
+ranking_key(Buffer *key, const char *name)
+{
+	const size_t len = strlen(name);
+
+	buffer_append_byte(key, WIRE_TAG(CHANGE_KEY, WIRE_BYTES));
+	pack_number(key, 1 + wire_varint_size(len) + len);
+	buffer_append_byte(key, WIRE_TAG(VALUE_TEXT, WIRE_BYTES));
+	pack_bytes(key, slice_string(name));
+}
+
+/* Of a ranking whose row is not at hand. */
 static void
 quarantine_ranking(Scorer *scorer, const Ranking *ranking, const char *reason)
 {
 	Relation *relation = relations_by_role(&scorer->relations, ROLE_RANKINGS);
-	size_t len = strlen(ranking->name);
 	Buffer key = {0};
 
-	buffer_append_byte(&key, WIRE_TAG(CHANGE_KEY, WIRE_BYTES));
-	key.len =
-		(size_t) (wire_put_varint(buffer_reserve(&key, 10), 1 + wire_varint_size(len) + len) - key.data);
-	buffer_append_byte(&key, WIRE_TAG(VALUE_TEXT, WIRE_BYTES));
-	key.len = (size_t) (wire_put_varint(buffer_reserve(&key, 10), len) - key.data);
-	buffer_append(&key, ranking->name, len);
+	ranking_key(&key, ranking->name);
 	emit_quarantine(scorer, relation, buffer_slice(&key), slice_string("definition"), slice_string(reason),
 					slice_string(ranking->definition));
 	buffer_free(&key);
@@ -321,12 +329,14 @@ row_ranking(Scorer *scorer, Relation *relation, const Row *row, Error *err)
 	ranking = rankings_by_name(&scorer->rankings, fields.name);
 	if (ranking == NULL)
 		ranking = rankings_add(&scorer->rankings, fields.name);
-	edited = !slice_equal(slice_string(ranking->definition), fields.definition) || ranking->program == NULL;
+	edited = !slice_equal(slice_string(ranking->definition), fields.definition) || ranking->program == NULL ||
+			 ranking->broken;
 	moved = strcmp(ranking->schema, fields.schema) != 0 || strcmp(ranking->table, fields.table) != 0;
 	if (!fields.enabled)
 		end_ranking(scorer, ranking);
 	if ((edited || moved) &&
-		(!ranking_compile(fields.definition, &program, &error) || !binds(scorer, &program, &fields, &error)))
+		(!ranking_compile(fields.definition, &scorer->rankings.libraries, &program, &error) ||
+		 !binds(scorer, &program, &fields, &error)))
 	{
 		row_quarantine(scorer, relation, row, "definition", error.message);
 		if (program.memory != NULL)
@@ -366,6 +376,148 @@ row_ranking_gone(Scorer *scorer, const Row *row)
 	return true;
 }
 
+/* ---- library rows ------------------------------------------------------------------------- */
+
+/* Whether every ranking that uses the library, as it is now, still compiles and binds. */
+static bool
+library_serves(const Scorer *scorer, Slice name, RuleError *error)
+{
+	for (uint32_t i = 0; i < scorer->rankings.count; i++)
+	{
+		const Ranking *ranking = scorer->rankings.list[i];
+		RankingProgram program;
+		RankingBinding binding = {0};
+		bool ok = true;
+
+		if (!ranking_uses(ranking, name))
+			continue;
+		if (!ranking_compile(slice_string(ranking->definition), &scorer->rankings.libraries, &program, error))
+			return false;
+		if (ranking->relation != NULL)
+			ok = ranking_bind(program.program, ranking->relation, &binding, error);
+		if (binding.memory != NULL)
+			arena_destroy(binding.memory);
+		arena_destroy(program.memory);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* The rankings that use it, made again; each has to compile (library_serves). */
+static bool
+library_apply(Scorer *scorer, Slice name, Error *err)
+{
+	for (uint32_t i = 0; i < scorer->rankings.count; i++)
+	{
+		Ranking *ranking = scorer->rankings.list[i];
+		RankingProgram program;
+		RuleError error;
+
+		if (!ranking_uses(ranking, name) || !ranking_compile(slice_string(ranking->definition),
+															 &scorer->rankings.libraries, &program, &error))
+			continue;
+		ranking_set_program(ranking, program);
+		if (!settle(scorer, ranking, true, err))
+			return false;
+	}
+	return true;
+}
+
+/* A ranking that could not be used before may have waited for this: its row is in the store. */
+static bool
+retry_broken(Scorer *scorer, Error *err)
+{
+	Relation *relation = relations_by_role(&scorer->relations, ROLE_RANKINGS);
+	Buffer key = {0};
+	Buffer value = {0};
+	bool ok = true;
+
+	for (uint32_t i = 0; ok && relation != NULL && i < scorer->rankings.count; i++)
+	{
+		Slice stored;
+		Item item;
+		bool found;
+
+		if (!scorer->rankings.list[i]->broken)
+			continue;
+		buffer_reset(&key);
+		buffer_reset(&value);
+		ranking_key(&key, scorer->rankings.list[i]->name);
+		ok = store_item_get(scorer->store, relation->number, buffer_slice(&key), &stored, &found, err);
+		if (!ok || !found)
+			continue;
+		buffer_append_slice(&value, stored);
+		if (item_open(buffer_slice(&value), &item) && item.fingerprint == relation->current->fingerprint)
+		{
+			const Row row = {relation->current, buffer_slice(&key), item.image};
+
+			ok = row_ranking(scorer, relation, &row, err);
+		}
+	}
+	buffer_free(&key);
+	buffer_free(&value);
+	return ok;
+}
+
+static void
+mark_broken(Scorer *scorer, Slice library)
+{
+	for (uint32_t i = 0; i < scorer->rankings.count; i++)
+		if (ranking_uses(scorer->rankings.list[i], library))
+			scorer->rankings.list[i]->broken = scorer->rankings.list[i]->dirty = true;
+}
+
+/* Empty text: the library goes. What rankings in force could not go on with is not taken. */
+static bool
+change_library(Scorer *scorer, Relation *relation, const Row *row, Slice name, Slice text, Error *err)
+{
+	Libraries *libraries = &scorer->rankings.libraries;
+	Buffer before = {0};
+	RuleError error;
+	Slice had;
+	bool ok;
+
+	if (libraries_find(libraries, name, &had))
+		buffer_append_slice(&before, had);
+	libraries_set(libraries, name, text);
+	ok = library_serves(scorer, name, &error);
+	if (!ok)
+	{
+		row_quarantine(scorer, relation, row, "definition", error.message);
+		libraries_set(libraries, name, buffer_slice(&before));
+		mark_broken(scorer, name);
+	}
+	buffer_free(&before);
+	return !ok || (libraries_save(libraries, name, err) && library_apply(scorer, name, err) &&
+				   retry_broken(scorer, err));
+}
+
+static bool
+row_library(Scorer *scorer, Relation *relation, const Row *row, Error *err)
+{
+	Slice name;
+	Slice text;
+
+	if (!row_text(row, "name", &name) || !row_text(row, "definition", &text) || !rules_library_name(name))
+	{
+		row_quarantine(scorer, relation, row, "", "not a row of walrank.rule_library");
+		return true;
+	}
+	return change_library(scorer, relation, row, name, text, err);
+}
+
+static bool
+row_library_gone(Scorer *scorer, Relation *relation, const Row *row, Error *err)
+{
+	Slice name;
+
+	return !row_text(row, "name", &name) ||
+		   change_library(scorer, relation, row, name, slice_make(NULL, 0), err);
+}
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
 bool
 config_row(Scorer *scorer, Relation *relation, Slice key, Error *err)
 {
@@ -377,6 +529,8 @@ config_row(Scorer *scorer, Relation *relation, Slice key, Error *err)
 			return row_watched(scorer, relation, &row, err);
 		case ROLE_RANKINGS:
 			return row_ranking(scorer, relation, &row, err);
+		case ROLE_LIBRARIES:
+			return row_library(scorer, relation, &row, err);
 		case ROLE_INTERVENTIONS:
 			return steer_row(scorer, relation, &row, err);
 		case ROLE_ITEMS:
@@ -396,6 +550,8 @@ config_row_gone(Scorer *scorer, Relation *relation, Slice key, Error *err)
 			return row_watched_gone(scorer, &row, err);
 		case ROLE_RANKINGS:
 			return row_ranking_gone(scorer, &row);
+		case ROLE_LIBRARIES:
+			return row_library_gone(scorer, relation, &row, err);
 		case ROLE_INTERVENTIONS:
 			return steer_row_gone(scorer, &row, err);
 		case ROLE_ITEMS:

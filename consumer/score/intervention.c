@@ -276,7 +276,7 @@ compile_condition(Slice condition, RankingProgram *program, RuleError *error)
 	buffer_printf(&text, "where ");
 	buffer_append_slice(&text, condition);
 	buffer_printf(&text, "\nterm it 0\n");
-	ok = ranking_compile(buffer_slice(&text), program, error);
+	ok = ranking_compile(buffer_slice(&text), NULL, program, error);
 	buffer_free(&text);
 	return ok;
 }

@@ -19,19 +19,35 @@ allocate(void *context, size_t bytes)
 }
 
 bool
-ranking_compile(Slice definition, RankingProgram *program, RuleError *error)
+ranking_compile(Slice definition, const Libraries *libraries, RankingProgram *program, RuleError *error)
 {
 	RuleMemory memory = {.alloc = allocate};
+	RuleLibrary library = {0};
 	Slice text;
+
+	if (libraries != NULL)
+		library = libraries_for_rules(libraries);
 
 	program->memory = arena_create(ARENA_BYTES);
 	memory.context = program->memory;
 	text = arena_copy(program->memory, definition); /* the program may point into it */
-	program->program = rules_compile((const char *) text.data, text.len, &memory, error);
+	program->program = rules_compile_with((const char *) text.data, text.len,
+										  libraries != NULL ? &library : NULL, &memory, error);
 	if (program->program != NULL)
 		return true;
 	arena_destroy(program->memory);
 	program->memory = NULL;
+	return false;
+}
+
+bool
+ranking_uses(const Ranking *ranking, Slice library)
+{
+	Slice used;
+
+	for (int i = 0; ranking->program != NULL && rules_uses(ranking->program, i, &used); i++)
+		if (slice_equal(used, library))
+			return true;
 	return false;
 }
 
@@ -187,6 +203,7 @@ rankings_free(Rankings *rankings)
 		free(ranking);
 	}
 	free(rankings->list);
+	libraries_free(&rankings->libraries);
 }
 
 /* ---- rows --------------------------------------------------------------------------------- */
@@ -243,13 +260,13 @@ ranking_unpack(Slice value, RankingRow *row)
  * evaluates nothing until the unit that names the new engine ends it.
  */
 static void
-ranking_revive(Ranking *ranking, Relation *relation)
+ranking_revive(Ranking *ranking, const Libraries *libraries, Relation *relation)
 {
 	RankingProgram program = {0};
 	RankingBinding binding = {0};
 	RuleError error;
 
-	if (ranking_compile(slice_string(ranking->definition), &program, &error))
+	if (ranking_compile(slice_string(ranking->definition), libraries, &program, &error))
 		ranking_set_program(ranking, program);
 	if (relation == NULL || relation->current == NULL)
 		return;
@@ -272,7 +289,7 @@ ranking_restore(Rankings *rankings, Relations *relations, const RankingRow *row)
 	ranking->void_before = row->void_before;
 	ranking->announced_version = row->announced_version;
 	ranking->announced_relation = row->announced_relation;
-	ranking_revive(ranking, relations_by_number(relations, row->relation));
+	ranking_revive(ranking, &rankings->libraries, relations_by_number(relations, row->relation));
 	ranking->dirty = false;
 }
 
@@ -289,6 +306,8 @@ rankings_load(Rankings *rankings, Store *store, Relations *relations, Error *err
 {
 	memset(rankings, 0, sizeof(*rankings));
 	rankings->store = store;
+	if (!libraries_load(&rankings->libraries, store, err))
+		return false;
 	for (uint32_t number = 1; number < UINT32_MAX; number++)
 	{
 		uint8_t key[4];

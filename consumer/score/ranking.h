@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "rules.h"
+#include "score/library.h"
 #include "score/relation.h"
 
 typedef struct Ranking
@@ -51,6 +52,7 @@ typedef struct Rankings
 	Ranking **list; /* list[i] has number i + 1 */
 	uint32_t count;
 	int ending; /* how many */
+	Libraries libraries;
 } Rankings;
 
 /* A definition that was compiled but is not in force yet. */
@@ -72,7 +74,10 @@ extern bool rankings_save(Rankings *rankings, Error *err);
 extern Ranking *rankings_by_name(const Rankings *rankings, Slice name); /* NULL: none */
 extern Ranking *rankings_add(Rankings *rankings, Slice name);
 
-extern bool ranking_compile(Slice definition, RankingProgram *program, RuleError *error);
+/* libraries: NULL, it may use none. */
+extern bool ranking_compile(Slice definition, const Libraries *libraries, RankingProgram *program,
+							RuleError *error);
+extern bool ranking_uses(const Ranking *ranking, Slice library);
 extern bool ranking_bind(const RuleProgram *program, const Relation *relation, RankingBinding *binding,
 						 RuleError *error);
 /* These take over what they are given. */

@@ -210,6 +210,8 @@ role_of(const Version *version)
 		return ROLE_RANKINGS;
 	if (slice_equal(version->head.table, slice_string("intervention")))
 		return ROLE_INTERVENTIONS;
+	if (slice_equal(version->head.table, slice_string("rule_library")))
+		return ROLE_LIBRARIES;
 	return ROLE_ITEMS;
 }
 

@@ -43,6 +43,7 @@ typedef enum
 	ROLE_ITEMS,			/* a user's table: stored only while watched */
 	ROLE_WATCHED,		/* walrank.watched */
 	ROLE_RANKINGS,		/* walrank.ranking */
+	ROLE_LIBRARIES,		/* walrank.rule_library */
 	ROLE_INTERVENTIONS, /* walrank.intervention */
 } RelationRole;
 

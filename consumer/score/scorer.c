@@ -509,8 +509,10 @@ scorer_tables(Scorer *scorer, ScorerTable *tables, int max)
 	{
 		RelationRole role;
 		const char *table;
-	} config[SCORER_CONFIG_TABLES] = {
-		{ROLE_WATCHED, "watched"}, {ROLE_RANKINGS, "ranking"}, {ROLE_INTERVENTIONS, "intervention"}};
+	} config[SCORER_CONFIG_TABLES] = {{ROLE_WATCHED, "watched"},
+									  {ROLE_LIBRARIES, "rule_library"},
+									  {ROLE_RANKINGS, "ranking"},
+									  {ROLE_INTERVENTIONS, "intervention"}};
 	int count = 0;
 
 	for (int i = 0; i < SCORER_CONFIG_TABLES && count < max; i++, count++)

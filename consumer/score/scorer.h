@@ -81,7 +81,7 @@ extern void scorer_wants(Scorer *scorer, ScorerWants *wants);
  * The tables that are backfilled: our own with configuration, then the watched ones in the order of their names, known
  * or not, filled or not.  Returns how many were written, at most max.
  */
-#define SCORER_CONFIG_TABLES 3 /* watched, ranking, intervention */
+#define SCORER_CONFIG_TABLES 4 /* watched, rule_library, ranking, intervention */
 typedef struct ScorerTable
 {
 	char relation[264]; /* quote_ident'ed "schema.table" */

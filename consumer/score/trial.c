@@ -138,7 +138,7 @@ bool
 trial_define(Trial *trial, Slice text, const RuleProgram **program, RuleError *error)
 {
 	*program = NULL;
-	if (!ranking_compile(text, &trial->program, error))
+	if (!ranking_compile(text, &trial->scorer->rankings.libraries, &trial->program, error))
 		return false;
 	*program = trial->program.program;
 	if (!ranking_bind(trial->program.program, trial->relation, &trial->binding, error))
@@ -288,13 +288,13 @@ take_out(Rankings *rankings, const Ranking *keep)
 }
 
 static bool
-put_in(Ranking *ranking, Relation *relation, Slice text, RuleError *error)
+put_in(Ranking *ranking, const Libraries *libraries, Relation *relation, Slice text, RuleError *error)
 {
 	const WireRelation *head = &relation->current->head;
 	RankingProgram program;
 	RankingBinding binding;
 
-	if (!ranking_compile(text, &program, error))
+	if (!ranking_compile(text, libraries, &program, error))
 		return false;
 	if (!ranking_bind(program.program, relation, &binding, error))
 	{
@@ -326,7 +326,7 @@ trial_install(Store *store, const char *name, const char *table, Slice text, Rul
 	{
 		if (ranking == NULL)
 			ranking = rankings_add(&scorer->rankings, slice_string(name));
-		ok = put_in(ranking, trial->relation, text, error);
+		ok = put_in(ranking, &scorer->rankings.libraries, trial->relation, text, error);
 	}
 	if (ok)
 		take_out(&scorer->rankings, ranking);
