@@ -337,12 +337,13 @@ typedef struct World
 		dictionaries; /* also keep, behind each record, the dictionary a segment that begins then would have */
 	size_t shown;	  /* feed[shown..] has not been asked for yet */
 	Buffer text;
-	Table watched, ranking, intervention, item;
+	Table watched, ranking, library, intervention, item;
 } World;
 
 static const char *const watched_columns[] = {"*relation:t", "map:t", "since:z", NULL};
 static const char *const ranking_columns[] = {"*name:t",   "relation:t", "definition:t",
 											  "enabled:b", "version:i",	 NULL};
+static const char *const library_columns[] = {"*name:t", "definition:t", NULL};
 static const char *const intervention_columns[] = {
 	"*id:i",		 "relation:t", "ranking:t", "key:j",	"condition:t", "action:t",
 	"position:i",	 "tier:i",	   "factor:d",	"addend:d", "score:d",	   "valid_from:z",
@@ -392,6 +393,7 @@ world_create(uint32_t part_changes)
 	world->lsn = 0x1000;
 	world->watched = table_make(10, "walrank", "watched", watched_columns);
 	world->ranking = table_make(11, "walrank", "ranking", ranking_columns);
+	world->library = table_make(13, "walrank", "rule_library", library_columns);
 	world->intervention = table_make(12, "walrank", "intervention", intervention_columns);
 	world->item = table_make(100, "public", "item", item_columns);
 	world_store(world);
@@ -426,6 +428,7 @@ world_free(World *world)
 	buffer_free(&world->text);
 	buffer_free(&world->watched.body);
 	buffer_free(&world->ranking.body);
+	buffer_free(&world->library.body);
 	buffer_free(&world->intervention.body);
 	buffer_free(&world->item.body);
 	free(world);
@@ -632,6 +635,18 @@ t_ranking(World *world, WireOp op, const char *name, const char *relation, const
 	snprintf(text, sizeof(text), "name='%s' relation='%s' definition='%s' enabled=%s version=%d", name,
 			 relation, definition, enabled ? "true" : "false", version);
 	t_change_full(world, &world->ranking, op, text, NULL, 0);
+}
+
+static inline void
+t_library(World *world, WireOp op, const char *name, const char *definition)
+{
+	char text[1024];
+
+	if (op == OP_DELETE)
+		snprintf(text, sizeof(text), "name='%s'", name);
+	else
+		snprintf(text, sizeof(text), "name='%s' definition='%s'", name, definition);
+	t_change_full(world, &world->library, op, text, NULL, 0);
 }
 
 /*

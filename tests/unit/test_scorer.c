@@ -537,6 +537,114 @@ an_edited_ranking_rescores_in_chunks_and_tells_differences_only(void **state)
 	world_free(world);
 }
 
+#define USES "use shared\nterm p weight 1 price * weight_of_price missing skip"
+
+static void
+a_library_that_is_edited_rescores_the_rankings_that_use_it(void **state)
+{
+	World *world = world_create(10000);
+	ScorerWants wants;
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_library(world, OP_INSERT, "shared", "const weight_of_price = 2");
+	t_ranking(world, OP_INSERT, "home", "public.item", USES, true, 1);
+	t_ranking(world, OP_INSERT, "other", "public.item", BY_PRICE, true, 1);
+	t_insert(world, "id=1 price=5 title='a' att={}");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "1 score 4 (1) 10 v1"));
+	world_commit(world);
+	world_reopen(world);
+	t_update(world, "id=1 price=6 title=~ att=~");
+	t_commit(world);
+	assert_shown(world,
+				 "1.0 change 4 (1) update 1=6* 2='a' 3={}\n1.1 score 4 (1) 12 v1\n1.2 score 4 (1) 6 v1\n");
+	/* the extension raises the version in the same transaction */
+	t_library(world, OP_UPDATE, "shared", "const weight_of_price = 3");
+	t_ranking(world, OP_UPDATE, "home", "public.item", USES, true, 2);
+	t_commit(world);
+	assert_int_equal(u_rescore_all(world, 10), 1);
+	assert_shown(world, "1.1 score 4 (1) 18 v2\n");
+	/* one that does not serve leaves all as it was, and is told */
+	t_library(world, OP_UPDATE, "shared", "const another_name = 3");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "quarantine ('shared') definition: "));
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.broken, "home");
+	world_commit(world);
+	world_reopen(world);
+	t_update(world, "id=1 price=7 title=~ att=~");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "score 4 (1) 21 v2"));
+	t_library(world, OP_UPDATE, "shared", "const weight_of_price = 4");
+	t_commit(world);
+	u_rescore_all(world, 10);
+	assert_non_null(strstr(world_text(world), "score 4 (1) 28 v2"));
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.broken, "");
+	world_free(world);
+}
+
+static void
+a_ranking_waits_for_its_library(void **state)
+{
+	World *world = world_create(10000);
+	ScorerWants wants;
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_ranking(world, OP_INSERT, "home", "public.item", USES, true, 1);
+	t_insert(world, "id=1 price=5 title='a' att={}");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "quarantine ('home') definition: "));
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.broken, "home");
+	t_library(world, OP_INSERT, "shared", "const weight_of_price = 2");
+	t_commit(world);
+	u_rescore_all(world, 10);
+	assert_non_null(strstr(world_text(world), "score 3 (1) 10 v1"));
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.broken, "");
+	world_free(world);
+}
+
+/* Cancelled, the items that were not met keep what they have, and somebody may ask for all of it again. */
+static void
+a_rescoring_can_be_given_up_and_asked_for(void **state)
+{
+	World *world = ranked_world(BY_PRICE);
+	ScorerTable tables[8];
+	ScorerWants wants;
+
+	fill_items(world, 0, 40);
+	world_hide(world);
+	t_ranking(world, OP_UPDATE, "home", "public.item", "term p weight 2 price missing skip", true, 2);
+	t_commit(world);
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.rescore.relation, "public.item");
+	assert_int_equal(wants.rescore.items_all, 40);
+	u_rescore(world, wants.rescore.job, wants.rescore.chunk, 10);
+	scorer_wants(world->scorer, &wants);
+	assert_int_equal(wants.rescore.items, 10);
+	u_text(world, UNIT_RESCORE, RESCORE_CANCEL "public.item");
+	scorer_wants(world->scorer, &wants);
+	assert_int_equal(wants.rescore.job, 0);
+	assert_in_range(count_lines(world_text(world), "v2"), 9, 10); /* an item of price 0 never moves */
+	world_commit(world);
+	world_reopen(world);
+	scorer_tables(world->scorer, tables, 8);
+	assert_true(tables[SCORER_CONFIG_TABLES].stopped);
+	u_text(world, UNIT_RESCORE, RESCORE_START "public.item");
+	u_rescore_all(world, 10);
+	/* those that have the new score are not told again */
+	assert_in_range(count_lines(world_text(world), "v2"), 29, 30);
+	scorer_tables(world->scorer, tables, 8);
+	assert_false(tables[SCORER_CONFIG_TABLES].stopped);
+	/* of a table nobody watches it means nothing */
+	u_text(world, UNIT_RESCORE, RESCORE_START "public.other");
+	u_text(world, UNIT_RESCORE, RESCORE_CANCEL "nonsense.");
+	assert_shown(world, "");
+	world_free(world);
+}
+
 static void
 live_changes_between_chunks_are_not_scored_twice(void **state)
 {
@@ -1562,6 +1670,9 @@ main(void)
 		cmocka_unit_test(empty_units_move_the_position_only),
 		cmocka_unit_test(every_exit_is_told_exactly_once_even_after_a_restart),
 		cmocka_unit_test(an_edited_ranking_rescores_in_chunks_and_tells_differences_only),
+		cmocka_unit_test(a_library_that_is_edited_rescores_the_rankings_that_use_it),
+		cmocka_unit_test(a_ranking_waits_for_its_library),
+		cmocka_unit_test(a_rescoring_can_be_given_up_and_asked_for),
 		cmocka_unit_test(live_changes_between_chunks_are_not_scored_twice),
 		cmocka_unit_test(a_definition_that_does_not_work_leaves_the_old_one_in_force),
 		cmocka_unit_test(a_ranking_waits_until_its_table_is_watched_and_known),
