@@ -274,12 +274,20 @@ alloc(void *context, size_t bytes)
 }
 
 RuleProgram *
-definition_compile(Slice text, Arena *arena, RuleError *error)
+definition_compile(Slice text, const RuleLibrary *library, Arena *arena, RuleError *error)
 {
 	RuleMemory memory = {alloc, arena};
 	Slice copy = arena_copy(arena, text); /* the program may point into it */
 
-	return rules_compile((const char *) copy.data, copy.len, &memory, error);
+	return rules_compile_with((const char *) copy.data, copy.len, library, &memory, error);
+}
+
+bool
+definition_check_library(Slice text, Arena *arena, RuleError *error)
+{
+	RuleMemory memory = {alloc, arena};
+
+	return rules_check_library((const char *) text.data, text.len, &memory, error);
 }
 
 #define JSONB_OID 3802

@@ -53,8 +53,11 @@ extern bool definition_read(const char *path, Definition *definition, Error *err
 extern bool definition_open(const char *path, Definition *definition, Error *err);
 extern void definition_free(Definition *definition);
 
-/* Compiled in the arena, which it may point into. NULL, and *error filled. */
-extern RuleProgram *definition_compile(Slice text, Arena *arena, RuleError *error);
+/* Compiled in the arena, which it may point into. NULL, and *error filled. library may be NULL. */
+extern RuleProgram *definition_compile(Slice text, const RuleLibrary *library, Arena *arena,
+									   RuleError *error);
+/* Whether a text is a library. */
+extern bool definition_check_library(Slice text, Arena *arena, RuleError *error);
 /* Bound to a table; what a name cannot mean is found in the text, so that error->line is never 0. */
 extern RuleBinding *definition_bind(Slice text, const RuleProgram *program, const WireRelation *relation,
 									Slice map, Arena *arena, RuleError *error);

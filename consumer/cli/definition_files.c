@@ -17,6 +17,12 @@ ends_with(const char *text, const char *suffix)
 	return len > tail && strcmp(text + len - tail, suffix) == 0;
 }
 
+bool
+definition_is_library(const char *path)
+{
+	return ends_with(path, LIBRARY_SUFFIX);
+}
+
 static bool
 is_ours(const char *name)
 {
@@ -47,7 +53,7 @@ check_name(const Definition *definition, const char *suffix, Error *err)
 static bool
 add(DefinitionFiles *files, const char *path, Error *err)
 {
-	DefinitionFile file = {.library = ends_with(path, LIBRARY_SUFFIX)};
+	DefinitionFile file = {.library = definition_is_library(path)};
 	const DefinitionFile *other;
 
 	if (!is_ours(path))

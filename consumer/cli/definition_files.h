@@ -23,6 +23,8 @@ typedef struct DefinitionFiles
 
 /* paths: NULL-ended, files and directories. ERR_CONFIG: a file of another kind, or a name that stands twice. */
 extern bool definition_files_read(const char *const *paths, DefinitionFiles *files, Error *err);
+/* By its name alone. */
+extern bool definition_is_library(const char *path);
 extern void definition_files_free(DefinitionFiles *files);
 extern const DefinitionFile *definition_files_find(const DefinitionFiles *files, const char *name,
 												   bool library);

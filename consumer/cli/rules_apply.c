@@ -1,7 +1,7 @@
 /*
  * rules_apply.c -- `walrank rules apply FILE...|DIR`: rankings from files under version control.
  *
- * All files are read and compiled before anything is done; then one transaction brings walrank.ranking (and
+ * All files are read and compiled before anything is done; one transaction brings walrank.ranking (and
  * walrank.rule_library) to what they say, or nothing.  What says the same already is left alone, so applying
  * twice changes nothing and no version rises without need.
  */
@@ -10,8 +10,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
-#include "cli/definition_files.h"
-#include "cli/ranking_rows.h"
+#include "cli/library_source.h"
 #include "cli/textdiff.h"
 
 #define ARENA_BYTES (64 * 1024)
@@ -66,24 +65,34 @@ typedef struct Apply
 /* ---- are the files what they should be? -------------------------------------------------------- */
 
 static bool
-check_file(const DefinitionFile *file, Error *err)
+compiles(const Apply *apply, const DefinitionFile *file, Arena *arena, RuleError *error)
+{
+	/* with --delete the database's own libraries go */
+	LibrarySource source = {
+		.files = &apply->files, .rows = apply->delete ? NULL : &apply->rows, .arena = arena};
+	RuleLibrary library = library_source(&source);
+	Slice text = buffer_slice(&file->definition.text);
+
+	return file->library ? definition_check_library(text, arena, error)
+						 : definition_compile(text, &library, arena, error) != NULL;
+}
+
+static bool
+check_file(const Apply *apply, const DefinitionFile *file, Error *err)
 {
 	const Definition *definition = &file->definition;
 	Arena *arena;
 	RuleError error;
 	bool ok;
 
-	if (file->library)
-		return true; /* the server compiles it with what uses it */
-	if (definition->relation == NULL)
+	if (!file->library && definition->relation == NULL)
 	{
 		error_set(err, ERR_CONFIG, "%s:1:1: the first line does not say which table it ranks",
 				  definition->path);
 		return error_hint(err, "Begin it with: # ranking \"%s\" over schema.table", definition->name);
 	}
 	arena = arena_create(ARENA_BYTES);
-	ok = definition_compile(buffer_slice(&definition->text), arena, &error) != NULL ||
-		 definition_error(err, definition->path, &error);
+	ok = compiles(apply, file, arena, &error) || definition_error(err, definition->path, &error);
 	arena_destroy(arena);
 	return ok;
 }
@@ -98,7 +107,7 @@ check_files(Apply *apply)
 	{
 		Error err = {0};
 
-		if (check_file(&apply->files.list[i], &err))
+		if (check_file(apply, &apply->files.list[i], &err))
 			continue;
 		if (!ok)
 			cli_fail(&apply->err);
@@ -214,16 +223,22 @@ act(PGconn *conn, const Action *action, Error *err)
 
 /* What the server would say of a name that means nothing in the table. */
 static bool
-try_binding(PGconn *conn, const Definition *file, Error *err)
+try_binding(const Apply *apply, const Definition *file, Error *err)
 {
+	LibrarySource source = {.files = &apply->files, .rows = &apply->rows};
+	RuleLibrary library = library_source(&source);
 	Arena *arena = arena_create(ARENA_BYTES);
 	Slice text = buffer_slice(&file->text);
 	RuleError error;
-	RuleProgram *program = definition_compile(text, arena, &error);
 	RankedTable table = {0};
-	bool ok = program != NULL || definition_error(err, file->path, &error);
+	RuleProgram *program;
+	bool ok;
 
-	ok = ok && (ranked_table_read(conn, file->relation, &table, err) || error_wrap(err, "%s", file->path));
+	source.arena = arena;
+	program = definition_compile(text, &library, arena, &error);
+	ok = program != NULL || definition_error(err, file->path, &error);
+	ok = ok &&
+		 (ranked_table_read(apply->conn, file->relation, &table, err) || error_wrap(err, "%s", file->path));
 	if (ok && strcmp(table.name, file->relation) != 0)
 	{
 		error_set(err, ERR_CONFIG, "%s: table \"%s\" is not watched", file->path, file->relation);
@@ -245,10 +260,60 @@ try_all(Apply *apply)
 		const Action *action = &apply->plan.list[i];
 
 		if (action->file != NULL && action->kind != ACTION_KEEP && !action->library &&
-			!try_binding(apply->conn, action->file, &apply->err))
+			!try_binding(apply, action->file, &apply->err))
 			return false;
 	}
 	return true;
+}
+
+/* In a savepoint of its own. *refused: for now; the server may take it when something else is done. */
+static bool
+try_act(PGconn *conn, const Action *action, bool *refused, Error *err)
+{
+	*refused = false;
+	if (!ranking_rows_execute(conn, err, "could not set a savepoint", "SAVEPOINT one", 0, NULL))
+		return false;
+	if (act(conn, action, err))
+		return ranking_rows_execute(conn, err, "could not release a savepoint", "RELEASE one", 0, NULL);
+	*refused = err->class == ERR_CONFIG;
+	return *refused && source_execute(conn, err, "could not roll back", "ROLLBACK TO one", 0, NULL);
+}
+
+/*
+ * A library cannot lose what a ranking uses before that ranking has changed, nor a ranking use what its library does
+ * not have yet: what the server refuses is tried again after the rest, as long as anything goes.
+ */
+static bool
+act_all(Apply *apply)
+{
+	bool *done = xcalloc((size_t) apply->plan.count + 1, sizeof(*done));
+	Error first = {0};
+	bool ok = true;
+	int left;
+	int before;
+
+	do
+	{
+		before = left = 0;
+		for (int i = 0; ok && i < apply->plan.count; i++)
+		{
+			Error err = {0};
+			bool refused;
+
+			if (done[i])
+				continue;
+			before++;
+			ok = try_act(apply->conn, &apply->plan.list[i], &refused, &err);
+			done[i] = ok && !refused;
+			left += refused;
+			if (!ok || (refused && left == 1))
+				first = err;
+		}
+	} while (ok && left > 0 && left < before);
+	free(done);
+	if (!ok || left > 0)
+		apply->err = first;
+	return ok && left == 0;
 }
 
 static bool
@@ -261,14 +326,11 @@ transaction(Apply *apply)
 	if (!ranking_rows_execute(conn, err, "could not begin", dry_run ? "BEGIN READ ONLY" : "BEGIN", 0, NULL) ||
 		!ranking_rows_execute(conn, err, "could not set lock_timeout", "SET LOCAL lock_timeout = '5s'", 0,
 							  NULL) ||
-		!ranking_rows_read(conn, !dry_run, &apply->rows, err) || !plan_make(apply))
+		!ranking_rows_read(conn, !dry_run, &apply->rows, err) || !check_files(apply) || !plan_make(apply))
 		return false;
 	if (dry_run)
 		return try_all(apply);
-	for (int i = 0; i < apply->plan.count; i++)
-		if (!act(conn, &apply->plan.list[i], err))
-			return false;
-	return ranking_rows_execute(conn, err, "could not commit", "COMMIT", 0, NULL);
+	return act_all(apply) && ranking_rows_execute(conn, err, "could not commit", "COMMIT", 0, NULL);
 }
 
 /* ---- telling it ------------------------------------------------------------------------------- */
@@ -369,7 +431,7 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 		definition_files_free(&apply.files);
 		return cli_usage("--delete needs one directory, which holds all that is to stay");
 	}
-	ok = check_files(&apply) && ranking_rows_connect(cli, &apply.conn, &apply.err) && transaction(&apply);
+	ok = ranking_rows_connect(cli, &apply.conn, &apply.err) && transaction(&apply);
 	if (ok && cli->json)
 		print_json(&apply);
 	else if (ok)

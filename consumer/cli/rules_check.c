@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 
 #include "base/json.h"
-#include "cli/definition.h"
+#include "cli/library_source.h"
 #include "cli/ranking_rows.h"
 
 #define ARENA_BYTES (64 * 1024)
@@ -29,6 +29,7 @@ typedef struct Check
 	PGconn *conn;
 	const char *relation; /* of --relation; NULL: the header's */
 	const char *bound;	  /* of the file at hand; NULL: nowhere */
+	RankingRows rows;	  /* with a connection: libraries that have no file beside */
 	Error err;
 } Check;
 
@@ -94,12 +95,14 @@ bind(Check *check, const Definition *definition, const RuleProgram *program, Are
 static int
 check_definition(Check *check, const Definition *definition, Arena *arena)
 {
+	LibrarySource source = {.beside = definition->path, .rows = &check->rows, .arena = arena};
+	RuleLibrary library = library_source(&source);
 	RuleError error = definition->header;
 	RuleProgram *program = NULL;
 	bool ok;
 
 	if (error.line == 0)
-		program = definition_compile(buffer_slice(&definition->text), arena, &error);
+		program = definition_compile(buffer_slice(&definition->text), &library, arena, &error);
 	ok = program != NULL;
 	if (program != NULL && !bind(check, definition, program, arena, &ok, &error))
 		return cli_fail(&check->err);
@@ -117,6 +120,28 @@ check_definition(Check *check, const Definition *definition, Arena *arena)
 }
 
 static int
+check_library(const Check *check, const Definition *definition, Arena *arena)
+{
+	Buffer out = {0};
+	RuleError error;
+	bool ok = definition_check_library(buffer_slice(&definition->text), arena, &error);
+
+	if (!ok)
+		definition_error_print(&out, definition->path, &error, check->json);
+	else if (check->json)
+	{
+		buffer_printf(&out, "{\"file\":");
+		json_string(&out, slice_string(definition->path));
+		buffer_printf(&out, ",\"ok\":true,\"library\":true}\n");
+	}
+	else
+		buffer_printf(&out, "%s: ok, a library\n", definition->path);
+	cli_print("%.*s", (int) out.len, (char *) out.data);
+	buffer_free(&out);
+	return ok ? EXIT_DONE : EXIT_USAGE;
+}
+
+static int
 check_file(Check *check, const char *path)
 {
 	Definition definition;
@@ -126,7 +151,8 @@ check_file(Check *check, const char *path)
 	if (!definition_read(path, &definition, &check->err))
 		return cli_fail(&check->err);
 	arena = arena_create(ARENA_BYTES);
-	rc = check_definition(check, &definition, arena);
+	rc = definition_is_library(path) ? check_library(check, &definition, arena)
+									 : check_definition(check, &definition, arena);
 	arena_destroy(arena);
 	definition_free(&definition);
 	return rc;
@@ -141,7 +167,8 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 	if (operands[0] == NULL)
 		return cli_usage("rules check needs a file (\"-\" for standard input)");
 	if ((check.relation != NULL || cli->dbname != NULL) &&
-		!ranking_rows_connect(cli, &check.conn, &check.err))
+		(!ranking_rows_connect(cli, &check.conn, &check.err) ||
+		 !ranking_rows_read(check.conn, false, &check.rows, &check.err)))
 		return cli_fail(&check.err);
 	for (int i = 0; operands[i] != NULL; i++)
 	{
@@ -149,6 +176,7 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 
 		worst = rc != EXIT_DONE ? rc : worst;
 	}
+	ranking_rows_free(&check.rows);
 	PQfinish(check.conn);
 	return worst;
 }

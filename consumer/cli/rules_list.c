@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "cli/definition.h"
+#include "cli/library_source.h"
 #include "cli/ranking_rows.h"
 #include "outline.h"
 
@@ -82,7 +83,9 @@ print_rows(const RankingRows *rows, bool json)
 		const RankingRow *row = &rows->list[i];
 		Arena *arena = arena_create(ARENA_BYTES);
 		RuleError error;
-		RuleProgram *program = definition_compile(slice_string(row->definition), arena, &error);
+		LibrarySource source = {.rows = rows, .arena = arena};
+		RuleLibrary library = library_source(&source);
+		RuleProgram *program = definition_compile(slice_string(row->definition), &library, arena, &error);
 
 		if (json)
 		{

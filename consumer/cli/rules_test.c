@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
-#include "cli/definition.h"
+#include "cli/library_source.h"
 #include "cli/test_case.h"
 
 #define ARENA_BYTES (64 * 1024)
@@ -67,6 +67,8 @@ static bool
 load(Run *run, const char *name, Loaded *loaded)
 {
 	Definition definition;
+	LibrarySource source;
+	RuleLibrary library;
 	Buffer path = {0};
 	RuleError error;
 	bool ok;
@@ -78,7 +80,9 @@ load(Run *run, const char *name, Loaded *loaded)
 		return false;
 	loaded->name = xstrdup(name);
 	loaded->memory = arena_create(ARENA_BYTES);
-	loaded->program = definition_compile(buffer_slice(&definition.text), loaded->memory, &error);
+	source = (LibrarySource){.beside = definition.path, .arena = loaded->memory};
+	library = library_source(&source);
+	loaded->program = definition_compile(buffer_slice(&definition.text), &library, loaded->memory, &error);
 	if (loaded->program == NULL)
 		definition_error(&run->err, definition.path, &error);
 	definition_free(&definition);

@@ -115,6 +115,37 @@ says('--delete', 0, qr/^deleted ranking "extra"\n2 unchanged/, @db, 'rules', 'ap
 is(sql(q{SELECT string_agg(name, ',' ORDER BY name) FROM walrank.ranking}), 'home,odd', 'what has no file is gone');
 says('export names what it left alone', 0, qr/extra\.rules" is not in the database/, @db, 'rules', 'export', "$dir/out");
 
+# ---- libraries -------------------------------------------------------------------------------------------------------
+SKIP:
+{
+	skip 'there is no table walrank.rule_library yet', 1 unless sql(q{SELECT to_regclass('walrank.rule_library') IS NOT NULL}) eq 't';
+	mkdir "$dir/lib";
+	my $library = "# shared\nconst factor_of_views = 0.5\nmacro damped(x) = log1p(x)\n";
+	file('lib/shared.library', $library);
+	file('lib/user.rules', qq{# ranking "user" over public.item\nuse shared\nterm v weight 1 factor_of_views * damped(views)\n});
+	says('check of a library and of what uses it', 0, qr/shared\.library: ok, a library\n.*user\.rules: ok, reads views\n/, 'rules', 'check', "$dir/lib/shared.library", "$dir/lib/user.rules");
+	says('apply of both', 0, qr/^inserted library "shared"\ninserted ranking "user" over public\.item\n0 unchanged/, @db, 'rules', 'apply', "$dir/lib");
+	is(sql(q{SELECT definition FROM walrank.rule_library WHERE name = 'shared'}), $library, 'the library is the file');
+	says('once more', 0, qr/\A2 unchanged\n\z/, @db, 'rules', 'apply', "$dir/lib");
+	says('a ranking alone, its library in the database', 0, qr/\A1 unchanged\n\z/, @db, 'rules', 'apply', "$dir/lib/user.rules");
+	file('lib/user.rules', qq{# ranking "user" over public.item\nterm v weight 1 views\n});
+	file('lib/shared.library', "const other = 1\n");
+	says('a library may lose what its rankings give up with it', 0, qr/updated library "shared"\nupdated ranking "user"/, @db, 'rules', 'apply', "$dir/lib");
+	file('lib/shared.library', "const other = \n");
+	says('a library that is none', 2, qr/shared\.library:1:\d+: /, @db, 'rules', 'apply', "$dir/lib");
+	says('check of it', 2, qr/shared\.library:1:\d+: /, 'rules', 'check', "$dir/lib/shared.library");
+	file('lib/user.rules', qq{# ranking "user" over public.item\nuse nosuch\nterm v weight 1 views\n});
+	says('a library that is not there', 2, qr/user\.rules:2:\d+: .*nosuch/, 'rules', 'check', "$dir/lib/user.rules");
+	file('lib/shared.library', $library);
+	file('lib/user.rules', qq{# ranking "user" over public.item\nuse shared\nterm v weight 1 factor_of_views * damped(views)\n});
+	says('back again', 0, qr/updated/, @db, 'rules', 'apply', "$dir/lib");
+	says('list compiles with libraries', 0, qr/^user\s+public\.item\s+3 yes\s+1  views$/m, @db, 'rules', 'list');
+	says('export of both', 0, qr/written/, @db, 'rules', 'export', "$dir/libout");
+	is(slurp("$dir/libout/shared.library") . slurp("$dir/libout/user.rules"), slurp("$dir/lib/shared.library") . slurp("$dir/lib/user.rules"), 'gives the files back');
+	says('test finds the library beside', 0, qr/1 passed/, 'rules', 'test', file('lib/user.test', qq|{"item":{"views":0},"score":0}\n|));
+	says('--delete of both, in an order that goes', 0, qr/deleted ranking "user"\ndeleted library "shared"\n/, @db, 'rules', 'apply', '--delete', "$dir/rules");
+}
+
 # ---- list and check ------------------------------------------------------------------------------------------------
 says('list', 0, qr/^home\s+public\.item\s+\d+ yes\s+1  status, views$/m, @db, 'rules', 'list');
 $json = decode_json(says('list --json', 0, qr/^\{/, @db, '--json', 'rules', 'list'));
