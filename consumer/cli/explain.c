@@ -104,6 +104,28 @@ print_amount(const json_t *line)
 	cli_print("  %-30s", amount);
 }
 
+/* On one line, spaces that align it in the definition left out; those inside quotes are its own. */
+static void
+print_text(const char *words)
+{
+	char quote = '\0';
+	Buffer out = {0};
+
+	for (; *words != '\0'; words++)
+	{
+		bool blank = quote == '\0' && strchr(" \t\r\n", *words) != NULL;
+
+		if (quote != '\0' ? *words == quote : *words == '\'' || *words == '"')
+			quote = quote != '\0' ? '\0' : *words;
+		if (!blank)
+			buffer_append_byte(&out, (uint8_t) *words);
+		else if (out.len > 0 && out.data[out.len - 1] != ' ')
+			buffer_append_byte(&out, ' ');
+	}
+	cli_print("%.*s", (int) out.len, (char *) out.data);
+	buffer_free(&out);
+}
+
 static void
 print_statements(const json_t *statements)
 {
@@ -113,7 +135,8 @@ print_statements(const json_t *statements)
 	json_array_foreach(statements, i, line)
 	{
 		print_amount(line);
-		cli_print(" %s", text(line, "text"));
+		cli_print(" ");
+		print_text(text(line, "text"));
 		print_attributes(json_object_get(line, "attributes"));
 		if (strcmp(text(line, "why"), "counts") != 0)
 			cli_print("  -- %s", text(line, "why"));
