@@ -565,7 +565,7 @@ a_library_that_is_edited_rescores_the_rankings_that_use_it(void **state)
 	assert_int_equal(u_rescore_all(world, 10), 1);
 	assert_shown(world, "1.1 score 4 (1) 18 v2\n");
 	/* one that does not serve leaves all as it was, and is told */
-	t_library(world, OP_UPDATE, "shared", "const another_name = 3");
+	t_library(world, OP_UPDATE, "shared", "const weight_of_price = ");
 	t_commit(world);
 	assert_non_null(strstr(world_text(world), "quarantine ('shared') definition: "));
 	scorer_wants(world->scorer, &wants);
