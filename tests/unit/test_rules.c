@@ -6,8 +6,6 @@
 #include <locale.h>
 #include <math.h>
 
-#define EXACT "\nround 1e-320" /* finer than any double: shows the bits before rounding */
-
 /* ---- the whole of a definition --------------------------------------------------------------- */
 
 static const char home[] =
@@ -22,26 +20,6 @@ static const char home[] =
 	"clamp    0 .. 10\n"
 	"round    0.0001\n"
 	"on_error skip\n";
-
-/* List of texts as on the wire: LIST_VALUES { VALUE_TEXT }, all shorter than 120 bytes. */
-static RuleValue
-text_list(uint8_t *room, const char *const *texts)
-{
-	size_t n = 0;
-
-	for (; *texts != NULL; texts++)
-	{
-		size_t len = strlen(*texts);
-
-		room[n++] = WIRE_TAG(LIST_VALUES, WIRE_BYTES);
-		room[n++] = (uint8_t) (len + 2);
-		room[n++] = WIRE_TAG(VALUE_TEXT, WIRE_BYTES);
-		room[n++] = (uint8_t) len;
-		memcpy(room + n, *texts, len);
-		n += len;
-	}
-	return (RuleValue){.kind = RULE_LIST, .bytes = slice_make(room, n)};
-}
 
 static void
 definition_of_the_manual_scores_as_written(void **state)
@@ -251,6 +229,31 @@ steps_have_inclusive_lower_bounds(void **state)
 }
 
 static void
+interp_goes_straight_from_point_to_point(void **state)
+{
+	static const char text[] = "term t interp(x, [(0, 10), (4, 20), (6, -10)])" EXACT;
+	static const double cases[][2] = {{-1, 10}, {0, 10}, {1, 12.5}, {3, 17.5},
+									  {4, 20},	{5, 5},	 {6, -10},	{1e300, -10}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		EXPECT_SCORE(cases[i][1], text, {"x", NUMBER(cases[i][0])});
+	EXPECT_SCORE(7, "term t interp(x, [(3, 7)])", {"x", NUMBER(99)});
+	EXPECT_SCORE(55, "term t interp(x, [(3, 7)]) missing 55", NOTHING);
+	/* at a bound it is the bound's value to the bit */
+	EXPECT_SCORE(0.3, "term t interp(x, [(0.1, 0.7), (0.2, 0.3), (0.7, 0.1)])" EXACT, {"x", NUMBER(0.2)});
+}
+
+static void
+distance_is_from_an_origin_and_beyond_an_offset(void **state)
+{
+	EXPECT_SCORE(3, "term t distance(x, 10)", {"x", NUMBER(7)});
+	EXPECT_SCORE(3, "term t distance(x, 10)", {"x", NUMBER(13)});
+	EXPECT_SCORE(1, "term t distance(x, 10, offset = 2)", {"x", NUMBER(13)});
+	EXPECT_SCORE(0, "term t distance(x, 10, 5)", {"x", NUMBER(13)});
+	EXPECT_SCORE(0.5, "term t gauss(distance(price, 100, 20), 50)", {"price", NUMBER(170)});
+}
+
+static void
 enum_matches_text_numbers_and_bools_exactly(void **state)
 {
 	static const char text[] = "term t enum(x, {'new': 1, 'used': 0.5, '': 0.25}, else = 0.1)";
@@ -415,6 +418,189 @@ and_or_do_not_compute_what_is_decided(void **state)
 		holds("(n != 0 and 1 / n > 0) or (n = 0 or 1 / n > 2) and n < 1", GIVEN("n", NUMBER(0)), NONE));
 }
 
+static void
+between_is_two_comparisons(void **state)
+{
+	static const double edges[] = {0.5, 1, 1.5, 2, 2.5};
+
+	for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
+	{
+		Given x = GIVEN("x", NUMBER(edges[i]));
+
+		assert_int_equal(holds("x between 1 and 2", x, NONE), edges[i] >= 1 && edges[i] <= 2);
+		assert_int_equal(holds("x not between 1 and 2", x, NONE), edges[i] < 1 || edges[i] > 2);
+		assert_int_equal(holds("x + 1 between 2 and 1 + 2 and x != 2", x, NONE),
+						 edges[i] >= 1 && edges[i] < 2);
+	}
+	assert_true(holds("t between 'a' and 'c'", GIVEN("t", TEXT("bb")), NONE));
+	assert_true(
+		holds("t between '2000-01-01' and '2000-01-02'", GIVEN("t", TIME(INT64_C(86400000000))), NONE));
+	assert_false(holds("2 between 3 and 1 or 2 between u and 1", NONE, NONE));
+	/* unknown where one side is missing, unless the other decides */
+	assert_false(holds("x between u and 2", GIVEN("x", NUMBER(1)), NONE));
+	assert_false(holds("x not between u and 2", GIVEN("x", NUMBER(1)), NONE));
+	assert_true(holds("x not between u and 2", GIVEN("x", NUMBER(3)), NONE));
+	assert_true(holds("x not between 2 and u", GIVEN("x", NUMBER(1)), NONE));
+	assert_false(holds("u between 1 and 2", NONE, NONE));
+	assert_false(holds("u not between 1 and 2", NONE, NONE));
+}
+
+static void
+like_matches_whole_texts_as_sql_does(void **state)
+{
+	static const struct
+	{
+		const char *pattern;
+		const char *text;
+		bool matches;
+	} cases[] = {{"abc", "abc", true},
+				 {"abc", "abcd", false},
+				 {"abc", "ab", false},
+				 {"", "", true},
+				 {"", "a", false},
+				 {"%", "", true},
+				 {"%", "anything", true},
+				 {"%%", "", true},
+				 {"a%", "a", true},
+				 {"a%", "abc", true},
+				 {"a%", "ba", false},
+				 {"%c", "abc", true},
+				 {"%c", "abcd", false},
+				 {"%b%", "abc", true},
+				 {"%bc%", "abbc", true},
+				 {"_", "a", true},
+				 {"_", "", false},
+				 {"_", "ab", false},
+				 {"_", "\xe2\x82\xac", true},
+				 {"__", "\xe2\x82\xac", false},
+				 {"_b",
+				  "\xc3\xa9"
+				  "b",
+				  true},
+				 {"%_", "\xf0\x9f\x98\x80", true},
+				 {"a_c", "abc", true},
+				 {"a_c", "ac", false},
+				 {"%a%b%", "xxaxxbxx", true},
+				 {"%a%b%", "xxbxxaxx", false},
+				 {"%ab%ab", "abab", true},
+				 {"%ab%ab", "ab", false},
+				 {"%aab", "aaab", true},
+				 {"%a_b%c", "axaabxc", true},
+				 {"a\\%", "a%", true},
+				 {"a\\%", "ab", false},
+				 {"a\\_b", "a_b", true},
+				 {"a\\_b", "axb", false},
+				 {"\\\\", "\\", true},
+				 {"\\a", "a", true},
+				 {"%\\%%", "50% off", true},
+				 {"%\\%%", "50 off", false},
+				 {"ABC", "abc", false}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char condition[100];
+		Given t = GIVEN("t", {.kind = RULE_TEXT, .bytes = slice_string(cases[i].text)});
+
+		snprintf(condition, sizeof(condition), "t like '%s'", cases[i].pattern);
+		if (holds(condition, t, NONE) != cases[i].matches)
+			fail_msg("'%s' like '%s'", cases[i].text, cases[i].pattern);
+		snprintf(condition, sizeof(condition), "t not like '%s'", cases[i].pattern);
+		assert_int_equal(holds(condition, t, NONE), !cases[i].matches);
+	}
+	assert_false(holds("u like '%'", NONE, NONE));
+	assert_false(holds("u not like '%'", NONE, NONE));
+}
+
+/* The worst pattern there may be, on the longest text there may be. */
+static void
+like_ends_soon_whatever_the_pattern(void **state)
+{
+	char *text = malloc(RULES_LIKE_TEXT_BYTES_MAX + 1);
+	char definition[400] = "where t like '";
+	Given t = {"t", {.kind = RULE_TEXT, .bytes = slice_make(text, RULES_LIKE_TEXT_BYTES_MAX)}};
+	RuleResult result;
+
+	memset(text, 'a', RULES_LIKE_TEXT_BYTES_MAX + 1);
+	for (int i = 0; i < RULES_PATTERN_BYTES_MAX / 2 - 1; i++)
+		strcat(definition, "%a");
+	strcat(definition, "b'\non_error quarantine\nterm t 1");
+	assert_int_equal(evaluate_at(definition, &t, 1, 0).outcome, RULE_OUTSIDE);
+	t.value.bytes.len++;
+	result = evaluate_at(definition, &t, 1, 0);
+	assert_int_equal(result.outcome, RULE_QUARANTINE);
+	assert_string_equal(result.reason, "the text is too long for like");
+	free(text);
+}
+
+static void
+prefix_is_where_a_text_begins(void **state)
+{
+	Given t = GIVEN("t", TEXT("abc"));
+
+	assert_true(holds("t prefix 'abc' and t prefix 'a' and t prefix '' and not t prefix 'abcd'", t, NONE));
+	assert_true(holds("t not prefix 'b' and t not prefix 'a%'", t, NONE));
+	assert_false(holds("u prefix ''", NONE, NONE));
+	assert_false(holds("u not prefix 'a'", NONE, NONE));
+}
+
+static void
+is_null_is_never_unknown(void **state)
+{
+	assert_true(holds("u is null and x is not null and not u is not null", GIVEN("x", NUMBER(1)), NONE));
+	assert_true(holds("o is not null", GIVEN("o", OTHER), NONE));
+	assert_true(holds("x + u is null and (x + 1) is not null", GIVEN("x", NUMBER(1)), NONE));
+	assert_true(holds("(u > 1) is null and (u > 1 or true) is not null", NONE, NONE));
+	assert_true(holds("'a' is not null", NONE, NONE));
+	/* infinity is a value, although nothing can be computed from it */
+	assert_true(holds("x is not null", GIVEN("x", NUMBER(INFINITY)), NONE));
+}
+
+static void
+contains_and_overlap_search_lists(void **state)
+{
+	uint8_t room[100];
+	Given badges = GIVEN("badges", text_list(room, (const char *const[]){"new", "verified", NULL}));
+	Given json = GIVEN("badges", {.kind = RULE_LIST,
+								  .bytes = slice_string("\"new\", \"a\\\"b\", 7, true, null"),
+								  .list_is_json = true});
+	static const uint8_t mixed[] = {10, 2, 24, 14, 10, 9,  33, 0,  0, 0, 0, 0,
+									0,	4, 64, 10, 2,  16, 1,  10, 2, 8, 1}; /* [7, 2.5, true, null] */
+	Given list = GIVEN("l", {.kind = RULE_LIST, .bytes = slice_make(mixed, sizeof(mixed))});
+
+	assert_true(holds("contains(badges, 'new') and not contains(badges, 'old')", badges, NONE));
+	assert_true(holds("contains(badges, x)", badges, GIVEN("x", TEXT("new"))));
+	assert_true(holds("overlap(badges, ['old', 'verified']) and not overlap(badges, ['old'])", badges, NONE));
+	assert_true(holds("overlap(badges, ['zzz', 'new', 'aaa'])", badges, NONE));
+	assert_true(
+		holds("overlap(badges, ['a\"b']) and contains(badges, 'a\"b') and overlap(badges, [7])", json, NONE));
+	assert_true(
+		holds("overlap(badges, [true]) and not overlap(badges, [false]) and not overlap(badges, ['7'])", json,
+			  NONE));
+	assert_true(holds("overlap(l, [1, 2.5]) and overlap(l, [true]) and contains(l, 7)", list, NONE));
+	assert_false(holds("overlap(l, ['7', 'true'])", list, NONE));
+	assert_false(holds("overlap(l, [6, 8])", list, NONE));
+	/* nothing is known of a list that is missing */
+	assert_false(holds("contains(u, 'a') or overlap(u, ['a'])", NONE, NONE));
+	assert_false(holds("not contains(u, 'a') or not overlap(u, ['a'])", NONE, NONE));
+	assert_false(holds("contains(badges, u) or not contains(badges, u)", badges, NONE));
+}
+
+static void
+len_counts_elements_and_characters(void **state)
+{
+	uint8_t room[100];
+
+	EXPECT_SCORE(2, "term t len(l)", {"l", text_list(room, (const char *const[]){"new", "verified", NULL})});
+	EXPECT_SCORE(0, "term t len(l)", {"l", {.kind = RULE_LIST, .bytes = slice_make(room, 0)}});
+	EXPECT_SCORE(3, "term t len(l)",
+				 {"l", {.kind = RULE_LIST, .bytes = slice_string("1, null, \"a,b\""), .list_is_json = true}});
+	EXPECT_SCORE(0, "term t len(l)",
+				 {"l", {.kind = RULE_LIST, .bytes = slice_string(""), .list_is_json = true}});
+	EXPECT_SCORE(4, "term t len(x)", {"x", TEXT("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")});
+	EXPECT_SCORE(0, "term t len(x) missing 9", {"x", TEXT("")});
+	EXPECT_SCORE(9, "term t len(x) missing 9", NOTHING);
+}
+
 /* ---- missing and errors ---------------------------------------------------------------------- */
 
 static void
@@ -430,6 +616,33 @@ missing_is_skipped_or_is_the_terms_value(void **state)
 	EXPECT_SCORE(5, "term t max(x, 1) missing 5", NOTHING);
 	EXPECT_SCORE(5, "term t -x missing 5", NOTHING);
 	EXPECT_SCORE(5, "term t exp_decay(age(x), 7d) missing 5", NOTHING);
+	EXPECT_SCORE(7, "term a weight 2 x missing default 3\nterm b 1", NOTHING);
+	EXPECT_SCORE(1, "term a weight 2 x missing skip term\nterm b 1", NOTHING);
+	EXPECT_SCORE(7, "const THREE = 3\nterm a weight 2 x missing THREE\nterm b 1 / 0 on_error default 1",
+				 NOTHING);
+}
+
+static void
+missing_item_is_rejected(void **state)
+{
+	EXPECT_OUTSIDE("term a x missing reject item\nterm b 1", NOTHING);
+	EXPECT_OUTSIDE("boost x missing reject item\nterm b 1", NOTHING);
+	EXPECT_OUTSIDE("term b 1 / 0 on_error skip\nterm a log1p(x) missing reject item", NOTHING);
+	EXPECT_SCORE(3, "term a x missing reject item\nterm b 1", {"x", NUMBER(2)});
+	EXPECT_SCORE(1, "term a x when false missing reject item\nterm b 1", NOTHING);
+	/* an error is none */
+	EXPECT_SCORE(1, "term a x + 1 missing reject item\nterm b 1", {"x", TEXT("a")});
+}
+
+/* As on_error does: a number is a term's value, and of nothing else. */
+static void
+missing_of_the_definition_reaches_every_statement(void **state)
+{
+	EXPECT_SCORE(8, "missing 3\nterm a weight 2 x\nboost y\nfactor z\nterm b 2", NOTHING);
+	EXPECT_SCORE(2, "missing 3\nterm a weight 2 x missing skip\nboost y\nterm b 2", NOTHING);
+	EXPECT_SCORE(12, "term b 2\nfactor z missing 6\nmissing skip", NOTHING);
+	EXPECT_OUTSIDE("missing reject item\nterm b 2\nfactor z", NOTHING);
+	EXPECT_SCORE(2, "missing reject item\nterm b 2\nfactor z missing skip", NOTHING);
 }
 
 /* Every way to go wrong is a case for on_error, and none for missing. */
@@ -471,7 +684,20 @@ errors_follow_on_error_and_name_the_statement(void **state)
 				 {"flag(not one, 1)", "wrong type: expected true or false"},
 				 {"flag(truth and one, 1)", "wrong type: expected true or false"},
 				 {"flag(one in ('a'), 1)", "wrong type: the value and the list are of different kinds"},
-				 {"flag('a' in text, 1)", "wrong type: expected a list after \"in\""},
+				 {"flag('a' in text, 1)", "wrong type: expected a list"},
+				 {"interp(text, [(0, 1)])", "wrong type: expected a number"},
+				 {"distance(1, 2, minus)", "an argument is negative"},
+				 {"len(one)", "wrong type: expected a list or text"},
+				 {"len(other)", "wrong type: expected a list or text"},
+				 {"delta(text)", "wrong type: expected a number"},
+				 {"rate(text, 1)", "wrong type: expected a number"},
+				 {"flag(contains(text, 'a'), 1)", "wrong type: expected a list"},
+				 {"flag(contains(other, 'a'), 1)", "wrong type: expected a list"},
+				 {"flag(overlap(text, ['a']), 1)", "wrong type: expected a list"},
+				 {"flag(one like '1', 1)", "wrong type: expected text"},
+				 {"flag(time prefix '2000', 1)", "wrong type: expected text"},
+				 {"flag(text between 1 and 2, 1)", "wrong type: two values of different kinds are compared"},
+				 {"flag(truth between truth and truth, 1)", "wrong type: true and false have no order"},
 				 {"enum(text, {1: 2})", "wrong type: the value and the keys of enum are of different kinds"}};
 	Given item[] = {{"zero", NUMBER(0)}, {"one", NUMBER(1)},	{"minus", NUMBER(-1)},
 					{"text", TEXT("x")}, {"truth", BOOL(true)}, {"other", OTHER},
@@ -565,6 +791,106 @@ score_is_terms_and_boosts_times_factors_clamped_and_rounded(void **state)
 	EXPECT_SCORE(-2, "term a weight -2 1", NOTHING);
 }
 
+/* As function_score of Elasticsearch: a weight multiplies the value, whatever is done with it then. */
+static void
+terms_are_combined_in_six_ways(void **state)
+{
+	static const char terms[] =
+		"term a weight 2 3\nterm b weight 0.5 x\nterm c weight 4 0.5\nterm d 8 when false\n";
+	static const struct
+	{
+		const char *combine;
+		double score; /* x = 6: 6, 3, 2 */
+		double without;
+	} cases[] = {{"sum", 11, 8}, {"mult", 36, 12}, {"multiply", 36, 12}, {"avg", 11 / 6.5, 8 / 6.0},
+				 {"max", 6, 6},	 {"min", 2, 2},	   {"first", 6, 6}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char text[300];
+
+		snprintf(text, sizeof(text), "combine %s\n%s" EXACT, cases[i].combine, terms);
+		EXPECT_SCORE(cases[i].score, text, {"x", NUMBER(6)});
+		EXPECT_SCORE(cases[i].without, text, NOTHING); /* what is skipped drops its weight */
+		snprintf(text, sizeof(text), "combine %s\n%sboost 1\nfactor 2" EXACT, cases[i].combine, terms);
+		EXPECT_SCORE((cases[i].score + 1) * 2, text, {"x", NUMBER(6)});
+		/* no term counts: 0, to which boosts are added */
+		snprintf(text, sizeof(text), "combine %s\nterm a x\nterm b 1 when false\nboost 3", cases[i].combine);
+		EXPECT_SCORE(3, text, NOTHING);
+	}
+	EXPECT_SCORE(-5, "combine max\nterm a x\nterm b -5\nterm c weight -2 3", NOTHING);
+	EXPECT_SCORE(7, "combine first\nterm a x\nterm b 7\nterm c 9", NOTHING);
+	EXPECT_SCORE(9, "combine first\nterm a x\nterm c 9\nterm b 7", NOTHING);
+}
+
+static void
+what_cannot_be_combined_is_an_error_of_the_score(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		const char *reason;
+	} cases[] = {{"combine avg\nterm a weight 0 1", "the result is not a number"},
+				 {"combine avg\nterm a weight 1 1\nterm b weight -1 2", "overflow"},
+				 {"combine avg\nterm a weight 1e308 0\nterm b weight 1e308 0", "overflow"},
+				 {"combine min\nterm a weight 1e300 1e300\nterm b 1", "overflow"},
+				 {"combine max\nterm a weight -1e300 1e300\nterm b 1", "overflow"},
+				 {"combine first\nterm b 1\nterm a weight 1e300 1e300", "overflow"},
+				 {"combine mult\nterm a 1e200\nterm b 1e200", "overflow"}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char text[200];
+		RuleResult result = EVALUATE(cases[i].text, NOTHING);
+
+		if (result.outcome != RULE_QUARANTINE)
+			fail_msg("%s: %d %g", cases[i].text, result.outcome, result.score);
+		assert_string_equal(result.statement, "score");
+		assert_string_equal(result.reason, cases[i].reason);
+		snprintf(text, sizeof(text), "%s\non_error 4", cases[i].text);
+		EXPECT_SCORE(4, text, NOTHING);
+	}
+}
+
+static void
+tier_is_the_greatest_that_holds(void **state)
+{
+	static const char text[] =
+		"term t 1\ntier -4000\ntier 2 when x > 1\ntier 7 when x > 2\ntier 5 when x > 1";
+
+	assert_int_equal(EVALUATE("term t 1", NOTHING).tier, 0);
+	assert_int_equal(EVALUATE("term t 1\ntier 3 when false\ntier 9 when u > 1", NOTHING).tier, 0);
+	assert_int_equal(EVALUATE("term t 1\ntier -3", NOTHING).tier, -3);
+	assert_int_equal(EVALUATE("term t 1\ntier +4000", NOTHING).tier, 4000);
+	assert_int_equal(EVALUATE(text, NOTHING).tier, -4000);
+	assert_int_equal(EVALUATE(text, {"x", NUMBER(2)}).tier, 5);
+	assert_int_equal(EVALUATE(text, {"x", NUMBER(3)}).tier, 7);
+	assert_int_equal(EVALUATE("where false\nterm t 1\ntier 3", NOTHING).tier, 0);
+	assert_int_equal(EVALUATE("term t 1\ntier 3 when 1 / x > 1", {"x", NUMBER(0)}).tier, 0);
+	assert_int_equal(EVALUATE("on_error 5\nterm t 1\ntier 3 when 1 / x > 1", {"x", NUMBER(0)}).tier, 0);
+	assert_string_equal(
+		EVALUATE("term t 1\ntier 3 when 1 / x > 1 on_error quarantine", {"x", NUMBER(0)}).statement, "tier");
+	assert_string_equal(
+		EVALUATE("on_error quarantine\nterm t 1\ntier 3 when 1 / x > 1", {"x", NUMBER(0)}).reason,
+		"division by zero");
+}
+
+static void
+settings_have_accessors_and_defaults(void **state)
+{
+	RuleProgram *plain = compile("term t 1");
+	RuleProgram *set = compile("const DAY = 1d\nterm t 1\nmin_change 0.25\nrefresh DAY\nscene 'home page'");
+
+	assert_true(rules_min_change(plain) == 0);
+	assert_true(rules_refresh_us(plain) == INT64_C(60000000));
+	assert_int_equal(rules_scene(plain).len, 0);
+	assert_true(rules_min_change(set) == 0.25);
+	assert_true(rules_refresh_us(set) == INT64_C(86400000000));
+	assert_true(slice_equal(rules_scene(set), slice_string("home page")));
+	assert_true(rules_refresh_us(compile("term t 1\nrefresh 0s")) == 0);
+	assert_true(rules_refresh_us(compile("term t 1\nrefresh 365d")) == INT64_C(31536000000000));
+}
+
 static void
 rounding_is_half_to_even_on_exact_decimals(void **state)
 {
@@ -622,6 +948,8 @@ main(void)
 		TEST(functions_compute_their_formulas),
 		TEST(functions_have_the_landmarks_people_know),
 		TEST(steps_have_inclusive_lower_bounds),
+		TEST(interp_goes_straight_from_point_to_point),
+		TEST(distance_is_from_an_origin_and_beyond_an_offset),
 		TEST(enum_matches_text_numbers_and_bools_exactly),
 		TEST(flag_chooses_and_computes_only_its_choice),
 		TEST(age_reads_the_value_then_the_own_time),
@@ -629,11 +957,24 @@ main(void)
 		TEST(in_searches_tables_and_list_attributes),
 		TEST(logic_is_three_valued_and_unknown_is_false_at_the_end),
 		TEST(and_or_do_not_compute_what_is_decided),
+		TEST(between_is_two_comparisons),
+		TEST(like_matches_whole_texts_as_sql_does),
+		TEST(like_ends_soon_whatever_the_pattern),
+		TEST(prefix_is_where_a_text_begins),
+		TEST(is_null_is_never_unknown),
+		TEST(contains_and_overlap_search_lists),
+		TEST(len_counts_elements_and_characters),
 		TEST(missing_is_skipped_or_is_the_terms_value),
+		TEST(missing_item_is_rejected),
+		TEST(missing_of_the_definition_reaches_every_statement),
 		TEST(errors_follow_on_error_and_name_the_statement),
 		TEST(on_error_of_the_definition_reaches_every_statement),
 		TEST(score_is_never_infinite),
 		TEST(score_is_terms_and_boosts_times_factors_clamped_and_rounded),
+		TEST(terms_are_combined_in_six_ways),
+		TEST(what_cannot_be_combined_is_an_error_of_the_score),
+		TEST(tier_is_the_greatest_that_holds),
+		TEST(settings_have_accessors_and_defaults),
 		TEST(rounding_is_half_to_even_on_exact_decimals),
 		TEST(scores_do_not_depend_on_the_locale),
 		TEST(libm_fingerprint_is_stable),

@@ -84,6 +84,28 @@ typedef struct Given
 #define TIME(t) ((RuleValue){.kind = RULE_TIME, .time_us = (t)})
 #define OTHER ((RuleValue){.kind = RULE_OTHER})
 
+#define EXACT "\nround 1e-320" /* finer than any double: shows the bits before rounding */
+
+/* List of texts as on the wire: LIST_VALUES { VALUE_TEXT }, all shorter than 120 bytes. */
+static inline RuleValue
+text_list(uint8_t *room, const char *const *texts)
+{
+	size_t n = 0;
+
+	for (; *texts != NULL; texts++)
+	{
+		size_t len = strlen(*texts);
+
+		room[n++] = WIRE_TAG(LIST_VALUES, WIRE_BYTES);
+		room[n++] = (uint8_t) (len + 2);
+		room[n++] = WIRE_TAG(VALUE_TEXT, WIRE_BYTES);
+		room[n++] = (uint8_t) len;
+		memcpy(room + n, *texts, len);
+		n += len;
+	}
+	return (RuleValue){.kind = RULE_LIST, .bytes = slice_make(room, n)};
+}
+
 static inline RuleResult
 evaluate_at(const char *text, const Given *given, int n, int64_t now_us)
 {
