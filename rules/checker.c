@@ -193,10 +193,28 @@ bind_named(Checker *checker, const RuleNode *call, const RuleNode *argument, int
 	return rule_hint(checker->error, "It is written %s.", function->usage);
 }
 
+/* In the body of a name others are not expanded: what an expression that has a name is. */
+static const RuleNode *
+meant(const RuleNode *node)
+{
+	while (node->kind == NODE_USE && node->name->kind == NAME_LET)
+		node = node->name->body;
+	return node;
+}
+
+/* What will stand there is not known yet. */
+static bool
+only_a_use_tells(const RuleNode *node)
+{
+	return node->kind == NODE_PARAMETER || node->kind == NODE_USE;
+}
+
 static bool
 check_constant(Checker *checker, const RuleNode *node)
 {
-	if ((node->kind == NODE_LITERAL && node->literal.kind == RULE_NUMBER) || node->kind == NODE_PARAMETER)
+	const RuleNode *is = meant(node);
+
+	if ((is->kind == NODE_LITERAL && is->literal.kind == RULE_NUMBER) || only_a_use_tells(is))
 		return true;
 	return rule_problem(checker->error, node->at, "expected a number written out");
 }
@@ -219,11 +237,13 @@ check_domain(Checker *checker, const RuleFunction *function, const RuleArgument 
 static bool
 need_attribute(Checker *checker, const RuleNode *call, RuleNode *node)
 {
-	if (node->kind == NODE_PARAMETER) /* only a use tells */
+	const RuleNode *is = meant(node);
+
+	if (node->kind == NODE_ATTRIBUTE)
+		return check_attribute(checker, node);
+	if (is->kind == NODE_ATTRIBUTE || only_a_use_tells(is))
 		return true;
-	if (node->kind != NODE_ATTRIBUTE)
-		return wrong_arguments(checker, call, node->at, "takes the name of an attribute");
-	return check_attribute(checker, node);
+	return wrong_arguments(checker, call, node->at, "takes the name of an attribute");
 }
 
 static bool
@@ -238,7 +258,9 @@ need_operand(Checker *checker, const RuleNode *call, RuleNode *node)
 {
 	Type type;
 
-	return is_old(node) ? check_node(checker, node, &type) : need_attribute(checker, call, node);
+	if (is_old(node))
+		return check_node(checker, node, &type);
+	return is_old(meant(node)) || need_attribute(checker, call, node);
 }
 
 static bool
@@ -424,14 +446,15 @@ check_compare(Checker *checker, RuleNode *node)
 static bool
 check_list(Checker *checker, RuleNode *node)
 {
+	const RuleNode *is = meant(node);
 	Type type;
 
 	if (is_old(node))
 		return check_node(checker, node, &type);
-	if (node->kind == NODE_PARAMETER)
-		return true;
 	if (node->kind == NODE_ATTRIBUTE)
 		return check_attribute(checker, node);
+	if (is->kind == NODE_ATTRIBUTE || is_old(is) || only_a_use_tells(is))
+		return true;
 	return rule_problem(checker->error, node->at,
 						"expected a list ('a', 'b') or the name of a list attribute after \"in\"");
 }
@@ -552,8 +575,9 @@ check_node(Checker *checker, RuleNode *node, Type *type)
 		case NODE_ENUM:
 		case NODE_SET:
 			return rule_problem(checker->error, node->at, "a table is not expected here");
-		case NODE_USE: /* there is none any more */
-			break;
+		case NODE_USE: /* in the body of another name */
+			*type = (Type) node->name->type;
+			return check_operands(checker, node, need_scalar);
 	}
 	return false;
 }
@@ -582,16 +606,17 @@ rule_check_names(const RuleDefinition *definition, const RuleMemory *memory, Rul
 
 	for (int i = 0; i < definition->nnames; i++)
 	{
-		const RuleName *name = definition->names[i];
+		RuleName *name = definition->names[i];
 		RuleNode *body;
 		Type type;
 
 		if (name->kind == NAME_CONST)
 			continue;
 		ignored.nattributes = 0;
-		body = rule_expand_body(&expander, name);
+		body = rule_copy_body(&expander, name);
 		if (body == NULL || !check_node(&checker, body, &type))
 			return false;
+		name->type = (int) type;
 	}
 	return true;
 }

@@ -128,10 +128,9 @@ rule_expand(RuleExpander *expander, RuleNode **node)
 }
 
 RuleNode *
-rule_expand_body(RuleExpander *expander, const RuleName *name)
+rule_copy_body(RuleExpander *expander, const RuleName *name)
 {
 	Copy copy = {.expander = expander};
-	RuleNode *body = copy_tree(&copy, name->body);
 
-	return body != NULL && rule_expand(expander, &body) ? body : NULL;
+	return copy_tree(&copy, name->body);
 }

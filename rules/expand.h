@@ -20,7 +20,7 @@ typedef struct RuleExpander
 /* *node may become another one. */
 extern bool rule_expand(RuleExpander *expander, RuleNode **node);
 
-/* The body of a let or macro by itself: its parameters stay what they are.  NULL on error. */
-extern RuleNode *rule_expand_body(RuleExpander *expander, const RuleName *name);
+/* The body of a let or macro by itself: parameters and the names in it stay what they are. */
+extern RuleNode *rule_copy_body(RuleExpander *expander, const RuleName *name);
 
 #endif /* WALRANK_RULES_EXPAND_H */

@@ -90,7 +90,7 @@ parse_equal(RuleParser *parser, const char *expected)
 }
 
 static bool
-name_end(RuleDefinition *definition, const RuleName *name)
+name_end(RuleDefinition *definition, RuleName *name)
 {
 	definition->names[definition->nnames++] = name;
 	return true;

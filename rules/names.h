@@ -24,6 +24,7 @@ struct RuleName
 	Slice library; /* empty: the definition itself */
 	double number; /* NAME_CONST */
 	RuleNode *body;
+	int type;		 /* of the body, a Type of the checker's */
 	int nparameters; /* NAME_MACRO */
 	Slice parameters[RULES_PARAMETERS_MAX];
 };

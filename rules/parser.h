@@ -141,7 +141,7 @@ typedef struct RuleDefinition
 {
 	RuleStatement *first; /* where, term, boost, factor, tier as written */
 	int nstatements;
-	const RuleName *names[RULES_NAMES_MAX]; /* const, let and macro, each after what it may use */
+	RuleName *names[RULES_NAMES_MAX]; /* const, let and macro, each after what it may use */
 	int nnames;
 	int nnodes; /* of all trees */
 	Slice libraries[RULES_LIBRARIES_MAX];

@@ -18,7 +18,7 @@
 
 typedef struct Arena
 {
-	void *blocks[16384];
+	void *blocks[65536];
 	int n;
 } Arena;
 
