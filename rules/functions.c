@@ -337,6 +337,12 @@ rule_function_find(Slice name)
 	return NULL;
 }
 
+int
+rule_function_count(void)
+{
+	return (int) LENGTH(functions);
+}
+
 bool
 rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 {

