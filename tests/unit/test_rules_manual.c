@@ -295,6 +295,17 @@ run_block(char *block)
 	return n;
 }
 
+/* As it is printed: a backslash takes what follows as it is. */
+static void
+unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from != '\0'; from++)
+		*to++ = *from == '\\' ? *++from : *from;
+	*to = '\0';
+}
+
 /* Calls run for each literal block, which it may change. */
 static int
 each_block(int (*run)(char *block))
@@ -310,6 +321,7 @@ each_block(int (*run)(char *block))
 		assert_true(end - at < (int) sizeof(block));
 		memcpy(block, at, (size_t) (end - at));
 		block[end - at] = '\0';
+		unescape(block);
 		n += run(block);
 		at = end + 4;
 	}
