@@ -11,7 +11,7 @@ context_alloc(void *context, size_t bytes)
 	return MemoryContextAlloc((MemoryContext) context, bytes);
 }
 
-static RuleMemory
+RuleMemory
 context_memory(void)
 {
 	return (RuleMemory){context_alloc, CurrentMemoryContext};
@@ -27,20 +27,45 @@ definition_error(const char *name, const RuleError *error)
 			error->hint[0] != '\0' ? errhint("%s", error->hint) : 0);
 }
 
-void
-ranking_compile(Ranking *ranking, const char *name, const char *definition)
+static bool
+compile(Ranking *ranking, const char *definition, LibrariesMode mode, RuleError *error)
 {
 	RuleMemory memory = context_memory();
-	RuleError error = {0};
+	RuleLibrary library;
 	const RuleAttribute *attributes;
 	int count;
 
 	*ranking = (Ranking){0};
-	ranking->program = rules_compile(definition, strlen(definition), &memory, &error);
+	library = libraries_begin(&ranking->libraries, mode);
+	ranking->program = rules_compile_with(definition, strlen(definition), &library, &memory, error);
 	if (ranking->program == NULL)
+		return false;
+	count = Max(rules_attributes(ranking->program, &attributes), 1);
+	ranking->values = palloc0(sizeof(RuleValue) * count);
+	ranking->previous = palloc0(sizeof(RuleValue) * count);
+	ranking->changes = palloc0(sizeof(RuleChange) * count);
+	return true;
+}
+
+void
+ranking_compile(Ranking *ranking, const char *name, const char *definition, LibrariesMode mode)
+{
+	RuleError error;
+
+	if (!compile(ranking, definition, mode, &error))
 		definition_error(name, &error);
-	count = rules_attributes(ranking->program, &attributes);
-	ranking->values = palloc0(sizeof(RuleValue) * Max(count, 1));
+}
+
+bool
+ranking_compile_if_whole(Ranking *ranking, const char *name, const char *definition)
+{
+	RuleError error;
+
+	if (compile(ranking, definition, LIBRARIES_LOCKED, &error))
+		return true;
+	if (!ranking->libraries.lacking)
+		definition_error(name, &error);
+	return false;
 }
 
 void

@@ -5,9 +5,9 @@
  * the watched table or may exist in its map.  The version rises when the row computes something
  * else, and never falls, so (name, version) names one behaviour for as long as the row lives.
  *
- * A restored dump brings rankings before the table list and tables without their keys.  Like
- * the bodies of functions they are then taken for good: under check_function_bodies = off, which
- * pg_dump sets, only the text is compiled.
+ * A restored dump brings rankings before the table list and tables without their keys, perhaps before
+ * the libraries they use as well.  Like the bodies of functions they are then taken for good: under
+ * check_function_bodies = off, which pg_dump sets, only a text whose libraries are there is compiled.
  */
 #include "export.h"
 
@@ -161,9 +161,13 @@ walrank_ranking_check(PG_FUNCTION_ARGS)
 	if (row.name == NULL || row.relation == NULL || row.definition == NULL)
 		return PointerGetDatum(tuple); /* the column's own constraint has the better message */
 
-	ranking_compile(&ranking, row.name, row.definition);
 	if (check_function_bodies)
+	{
+		ranking_compile(&ranking, row.name, row.definition, LIBRARIES_LOCKED);
 		check_binding(&ranking, &row);
+	}
+	else
+		(void) ranking_compile_if_whole(&ranking, row.name, row.definition);
 	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return PointerGetDatum(tuple);
 

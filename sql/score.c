@@ -1,5 +1,5 @@
 /*
- * score.c -- walrank.score(ranking, item, at): what the daemon would compute for this row.
+ * score.c -- walrank.score(ranking, item, at, previous): what the daemon would compute for this row.
  *
  * The row goes through the encoder of the stream and the evaluator of the daemon, so there is one
  * definition of a score.  The ranking is read with the caller's rights and snapshot at every call,
@@ -87,7 +87,7 @@ cache_replace(ScoreCache *cache, const char *name, const RankingText *text)
 	cache->text.definition = pstrdup(text->definition);
 	cache->text.map = text->map ? pstrdup(text->map) : NULL;
 	cache->text.enabled = text->enabled;
-	ranking_compile(&cache->ranking, name, text->definition);
+	ranking_compile(&cache->ranking, name, text->definition, LIBRARIES_READ);
 	MemoryContextSwitchTo(caller);
 	cache->valid = true;
 }
@@ -119,7 +119,7 @@ cache_refresh(ScoreCache *cache, const char *name)
 
 	if (!cache->valid || !same_text(cache->name, name) || !same_text(cache->text.relation, text.relation) ||
 		!same_text(cache->text.definition, text.definition) || !same_text(cache->text.map, text.map) ||
-		cache->text.enabled != text.enabled)
+		cache->text.enabled != text.enabled || !libraries_stand(&cache->ranking.libraries))
 		cache_replace(cache, name, &text);
 	SPI_finish();
 }
@@ -174,19 +174,66 @@ cache_bind(ScoreCache *cache, HeapTupleHeader item)
 	MemoryContextSwitchTo(caller);
 }
 
-/* The item's attributes into ranking.values, which then point into `bytes`. */
+/* A row's attributes into values, which then point into `bytes`. */
 static void
-fill_values(ScoreCache *cache, HeapTupleHeader item, StringInfo bytes)
+fill_values(ScoreCache *cache, HeapTupleHeader item, StringInfo bytes, RuleValue *values)
 {
 	WireChange change;
 
+	initStringInfo(bytes);
 	(void) encode_record(item, VALUE_BYTES_DEFAULT, NULL, bytes, NULL);
 	if (!wire_change(slice_make(bytes->data, bytes->len), &change))
 		elog(ERROR, "the encoding of a row of %s is malformed", cache->text.relation);
 	if (!cache->bound || cache->ranking.fingerprint != change.relation)
 		cache_bind(cache, item);
-	if (!rules_fill(cache->ranking.binding, change.key, change.attributes, cache->ranking.values))
+	if (!rules_fill(cache->ranking.binding, change.key, change.attributes, values))
 		elog(ERROR, "the encoding of a row of %s is malformed", cache->text.relation);
+}
+
+/* Of values no rule can look into nothing is known. */
+static RuleChange
+compare_values(const RuleValue *a, const RuleValue *b)
+{
+	bool same = a->kind == b->kind && a->has_own_time == b->has_own_time &&
+				(!a->has_own_time || a->own_time_us == b->own_time_us);
+
+	if (same)
+		switch (a->kind)
+		{
+			case RULE_MISSING:
+				break;
+			case RULE_BOOL:
+				same = a->boolean == b->boolean;
+				break;
+			case RULE_NUMBER:
+				same = a->number == b->number;
+				break;
+			case RULE_TIME:
+				same = a->time_us == b->time_us;
+				break;
+			case RULE_TEXT:
+			case RULE_LIST:
+				same = a->list_is_json == b->list_is_json && slice_equal(a->bytes, b->bytes);
+				break;
+			case RULE_OTHER:
+				return RULE_CHANGE_UNKNOWN;
+		}
+	return same ? RULE_UNCHANGED : RULE_CHANGED;
+}
+
+/* An attribute that did not change last changed before: what it was then that row does not tell. */
+static void
+fill_changes(Ranking *ranking)
+{
+	const RuleAttribute *attributes;
+	int count = rules_attributes(ranking->program, &attributes);
+
+	for (int i = 0; i < count; i++)
+	{
+		ranking->changes[i] = compare_values(&ranking->previous[i], &ranking->values[i]);
+		if (ranking->changes[i] != RULE_CHANGED)
+			ranking->previous[i] = (RuleValue){.kind = RULE_MISSING};
+	}
 }
 
 Datum
@@ -194,8 +241,10 @@ walrank_score(PG_FUNCTION_ARGS)
 {
 	TimestampTz at = PG_ARGISNULL(2) ? GetCurrentTransactionStartTimestamp() : PG_GETARG_TIMESTAMPTZ(2);
 	ScoreCache *cache;
+	RuleInput input = {.now_us = at};
 	HeapTupleHeader item;
-	StringInfoData bytes;
+	HeapTupleHeader previous = PG_ARGISNULL(3) ? NULL : PG_GETARG_HEAPTUPLEHEADER(3);
+	StringInfoData bytes, previous_bytes;
 	RuleResult result;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -211,10 +260,17 @@ walrank_score(PG_FUNCTION_ARGS)
 	if (!cache->text.enabled)
 		PG_RETURN_NULL();
 
-	initStringInfo(&bytes);
-	fill_values(cache, item, &bytes);
-	rules_evaluate(cache->ranking.program, &(RuleInput){.values = cache->ranking.values, .now_us = at},
-				   &result);
+	fill_values(cache, item, &bytes, cache->ranking.values);
+	input.values = cache->ranking.values;
+	if (previous != NULL)
+	{
+		check_row_type(cache, previous);
+		fill_values(cache, previous, &previous_bytes, cache->ranking.previous);
+		fill_changes(&cache->ranking);
+		input.previous = cache->ranking.previous;
+		input.changes = cache->ranking.changes;
+	}
+	rules_evaluate(cache->ranking.program, &input, &result);
 	if (result.outcome == RULE_QUARANTINE)
 		ereport(WARNING, errcode(ERRCODE_DATA_EXCEPTION),
 				errmsg("no score in ranking \"%s\": %s: %s", cache->name, result.statement, result.reason));

@@ -22,6 +22,13 @@ COMMENT ON COLUMN walrank.ranking.relation IS 'the watched table, as walrank.wat
 COMMENT ON COLUMN walrank.ranking.definition IS 'rules, one statement a line';
 COMMENT ON COLUMN walrank.ranking.version IS 'rises by itself with every change of what is computed; never falls';
 
+CREATE TABLE walrank.rule_library (
+	name text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.~) '^[a-z0-9_-]{1,63}$'),
+	definition text NOT NULL
+);
+COMMENT ON TABLE walrank.rule_library IS 'names that rankings share: what a definition takes by "use name"';
+COMMENT ON COLUMN walrank.rule_library.definition IS 'const, let and macro, one statement a line';
+
 CREATE TABLE walrank.control (
 	stream_id uuid PRIMARY KEY,
 	slot text NOT NULL,
@@ -35,6 +42,7 @@ COMMENT ON TABLE walrank.control IS 'one row per stream, written only by its dae
 -- Never control: a stream that was restored from a dump would be somebody else's.
 SELECT pg_catalog.pg_extension_config_dump('walrank.watched', '');
 SELECT pg_catalog.pg_extension_config_dump('walrank.ranking', '');
+SELECT pg_catalog.pg_extension_config_dump('walrank.rule_library', '');
 
 CREATE FUNCTION walrank.ranking_check() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'walrank_ranking_check';
@@ -42,3 +50,17 @@ COMMENT ON FUNCTION walrank.ranking_check() IS 'refuses a definition that cannot
 
 CREATE TRIGGER ranking_check BEFORE INSERT OR UPDATE ON walrank.ranking
 	FOR EACH ROW EXECUTE FUNCTION walrank.ranking_check();
+
+CREATE FUNCTION walrank.library_check() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'walrank_library_check';
+COMMENT ON FUNCTION walrank.library_check() IS 'refuses a library that cannot be loaded, and a change that a ranking could not go on with';
+CREATE FUNCTION walrank.library_changed() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'walrank_library_changed';
+COMMENT ON FUNCTION walrank.library_changed() IS 'raises the version of the rankings that use the library';
+
+CREATE TRIGGER library_check BEFORE INSERT OR UPDATE OR DELETE ON walrank.rule_library
+	FOR EACH ROW EXECUTE FUNCTION walrank.library_check();
+CREATE TRIGGER library_check_truncate BEFORE TRUNCATE ON walrank.rule_library
+	FOR EACH STATEMENT EXECUTE FUNCTION walrank.library_check();
+CREATE TRIGGER library_changed AFTER UPDATE ON walrank.rule_library
+	FOR EACH ROW EXECUTE FUNCTION walrank.library_changed();

@@ -33,7 +33,7 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	FOREACH config IN ARRAY '{walrank.watched,walrank.ranking,walrank.control}'::regclass[] LOOP
+	FOREACH config IN ARRAY '{walrank.watched,walrank.rule_library,walrank.ranking,walrank.control}'::regclass[] LOOP
 		IF NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
 					   WHERE p.pubname = 'walrank_config' AND r.prrelid = config) THEN
 			EXECUTE format('ALTER PUBLICATION walrank_config ADD TABLE ONLY %s', config);

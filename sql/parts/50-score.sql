@@ -11,7 +11,8 @@ CREATE FUNCTION walrank.describe(relation regclass, publications text[] DEFAULT 
 	LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_describe';
 COMMENT ON FUNCTION walrank.describe(regclass, text[]) IS 'a table as the stream would describe it: one Entry of walrank.proto';
 
-CREATE FUNCTION walrank.score(ranking text, item record, at timestamptz DEFAULT pg_catalog.now()) RETURNS double precision
+CREATE FUNCTION walrank.score(ranking text, item record, at timestamptz DEFAULT pg_catalog.now(), previous record DEFAULT NULL)
+	RETURNS double precision
 	LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_score';
-COMMENT ON FUNCTION walrank.score(text, record, timestamptz) IS
-	'the score of a row of the ranking''s table: SELECT walrank.score(''home'', i) FROM item i; NULL when it is not in the ranking';
+COMMENT ON FUNCTION walrank.score(text, record, timestamptz, record) IS
+	'the score of a row of the ranking''s table: SELECT walrank.score(''home'', i) FROM item i; NULL when it is not in the ranking; previous: the row before its last change';
