@@ -99,7 +99,9 @@ broken(const char *ranking, const Trial *trial, const RuleError *error)
 						 trial->name ? trial->name : "", trial->name ? "\"" : "")
 				: errmsg("ranking \"%s\" could not go on with this", ranking),
 			errdetail("Line %d, column %d: %s.", error->line, error->column, error->message),
-			error->hint[0] != '\0' ? errhint("%s", error->hint) : 0);
+			trial->text == NULL		 ? errhint("Change the ranking, or delete it, first.")
+			: error->hint[0] != '\0' ? errhint("%s", error->hint)
+									 : 0);
 }
 
 /* Calls visit for each ranking, in a memory that is gone with the next one. */

@@ -51,6 +51,10 @@ INSERT INTO roles.statement (s) VALUES
 	('INSERT INTO walrank.ranking (name, relation, definition) VALUES (''r'', ''roles.item'', ''term t weight 1 views'')'),
 	('UPDATE walrank.ranking SET enabled = false'),
 	('DELETE FROM walrank.ranking'),
+	('TABLE walrank.rule_library'),
+	('INSERT INTO walrank.rule_library VALUES (''shop'', ''const A = 1'')'),
+	('DELETE FROM walrank.rule_library'),
+	('TRUNCATE walrank.rule_library'),
 	('TABLE walrank.control'),
 	('INSERT INTO walrank.control VALUES (''00000000-0000-0000-0000-000000000001'', ''s'', ''creating'')'),
 	('UPDATE walrank.control SET beat = beat + 1'),
@@ -105,7 +109,7 @@ RESET ROLE;
 SELECT walrank.setup();
 -- score() reads rankings with the caller's rights, not its owner's
 GRANT USAGE ON SCHEMA walrank, roles TO regress_walrank_owner;
-GRANT EXECUTE ON FUNCTION walrank.score(text, record, timestamptz) TO regress_walrank_owner;
+GRANT EXECUTE ON FUNCTION walrank.score(text, record, timestamptz, record) TO regress_walrank_owner;
 SET ROLE regress_walrank_owner;
 SELECT walrank.score('home', i) FROM roles.item i;
 RESET ROLE;
