@@ -83,6 +83,25 @@ $(B)/unit/%: tests/unit/%.c $(B)/libwalrank.a
 .PHONY: unit
 unit: $(UNIT:%=$(B)/unit/%)
 
+# ---- the rules beside an oracle of their own: tests/rules; as they are, and as other compilers' options make them --
+
+ORACLE_SRC := $(wildcard tests/rules/*.c)
+ORACLE_HDR := $(wildcard tests/rules/*.h rules/*.h proto/*.h)
+ORACLE     := $(B)/rules/oracle $(B)/rules/oracle-O0 $(B)/rules/oracle-O3
+
+$(B)/rules/oracle: $(ORACLE_SRC) $(ORACLE_HDR) $(B)/libwalrank.a
+	@mkdir -p $(@D)
+	@echo '  CC (oracle)  $@'
+	$(Q)$(CC) $(C_FLAGS) -Itests/rules -o $@ $(ORACLE_SRC) $(B)/libwalrank.a -lm
+
+$(B)/rules/oracle-%: $(ORACLE_SRC) $(ORACLE_HDR) $(wildcard rules/*.c proto/*.c)
+	@mkdir -p $(@D)
+	@echo '  CC (oracle)  $@'
+	$(Q)$(CC) $(filter-out $(OPT),$(C_FLAGS)) -$* -Itests/rules -o $@ $(ORACLE_SRC) $(wildcard rules/*.c proto/*.c) -lm
+
+.PHONY: oracle
+oracle: $(ORACLE)
+
 # ---- the simulator: tests/sim, the product's parts in a world that fails -------------------------
 
 SIM_SRC  := $(wildcard tests/sim/*.c)
@@ -201,7 +220,7 @@ check-deps:
 	@scripts/deps build test
 
 stage-files: check-deps
-	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault sim so-san
+	@$(MAKE) --no-print-directory -j$(shell nproc) all unit fuzz-build fault sim so-san oracle
 
 check: stage-files
 	@scripts/unroot tests/run check $(TESTS)
