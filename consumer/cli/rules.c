@@ -1,5 +1,7 @@
 /*
  * rules.c -- `walrank rules check FILE`: is this a definition, and if not, where and why.
+ *
+ * A library it uses is a file beside it: NAME.rules.
  */
 #include "cli/cli.h"
 
@@ -36,6 +38,40 @@ read_text(const char *path, Buffer *text, Error *err)
 	if (!standard)
 		fclose(file);
 	return ok;
+}
+
+/* Where the libraries of a definition are looked for. */
+typedef struct Shelf
+{
+	Slice directory; /* with its "/", or empty */
+	Arena *arena;
+} Shelf;
+
+static Shelf
+shelf_beside(const char *path, Arena *arena)
+{
+	const char *slash = strrchr(path, '/');
+
+	return (Shelf){slice_make(path, slash != NULL ? (size_t) (slash + 1 - path) : 0), arena};
+}
+
+static bool
+find_library(void *context, Slice name, Slice *text)
+{
+	const Shelf *shelf = context;
+	Buffer path = {0};
+	Buffer content = {0};
+	Error ignored;
+	bool found;
+
+	buffer_printf(&path, "%.*s%.*s.rules", (int) shelf->directory.len, (const char *) shelf->directory.data,
+				  (int) name.len, (const char *) name.data);
+	found = read_text(arena_string(shelf->arena, buffer_slice(&path)), &content, &ignored);
+	if (found)
+		*text = arena_copy(shelf->arena, buffer_slice(&content));
+	buffer_free(&path);
+	buffer_free(&content);
+	return found;
 }
 
 static void
@@ -96,41 +132,61 @@ print_error(const char *path, const RuleError *error, bool json)
 	buffer_free(&out);
 }
 
-static int
-check_file(const Cli *cli, const char *path)
+static void
+print_ok(const char *path, const RuleProgram *program, bool json)
 {
-	Arena *arena = arena_create(64 * 1024);
-	RuleMemory memory = {alloc, arena};
-	RuleProgram *program;
-	RuleError error;
-	Buffer text = {0};
-	Error err;
+	Buffer name = {0};
 
-	if (!read_text(path, &text, &err))
-	{
-		arena_destroy(arena);
-		return cli_fail(&err);
-	}
-	program = rules_compile((const char *) text.data, text.len, &memory, &error);
-	if (program == NULL)
-		print_error(path, &error, cli->json);
+	json_string(&name, slice_string(path));
+	if (json)
+		cli_print("{\"file\":%.*s,\"ok\":true%s", (int) name.len, (char *) name.data,
+				  program != NULL ? "," : "}\n");
+	else
+		cli_print("%s: ok%s", path, program != NULL ? ", " : "\n");
+	buffer_free(&name);
+	if (program != NULL)
+		print_attributes(program, json);
+}
+
+static bool
+check_text(const char *path, Slice text, bool is_library, Arena *arena, bool json)
+{
+	RuleMemory memory = {alloc, arena};
+	Shelf shelf = shelf_beside(path, arena);
+	RuleLibrary library = {find_library, &shelf};
+	RuleProgram *program = NULL;
+	RuleError error;
+	bool ok;
+
+	if (is_library)
+		ok = rules_check_library((const char *) text.data, text.len, &memory, &error);
 	else
 	{
-		if (cli->json)
-		{
-			Buffer name = {0};
-
-			json_string(&name, slice_string(path));
-			cli_print("{\"file\":%.*s,\"ok\":true,", (int) name.len, (char *) name.data);
-			buffer_free(&name);
-		}
-		else
-			cli_print("%s: ok, ", path);
-		print_attributes(program, cli->json);
+		program = rules_compile_with((const char *) text.data, text.len, &library, &memory, &error);
+		ok = program != NULL;
 	}
+	if (ok)
+		print_ok(path, program, json);
+	else
+		print_error(path, &error, json);
+	return ok;
+}
+
+static int
+check_file(const Cli *cli, const char *path, bool is_library)
+{
+	Arena *arena = arena_create(64 * 1024);
+	Buffer text = {0};
+	Error err;
+	int rc;
+
+	if (!read_text(path, &text, &err))
+		rc = cli_fail(&err);
+	else
+		rc = check_text(path, buffer_slice(&text), is_library, arena, cli->json) ? EXIT_DONE : EXIT_USAGE;
 	buffer_free(&text);
 	arena_destroy(arena);
-	return program != NULL ? EXIT_DONE : EXIT_USAGE;
+	return rc;
 }
 
 static int
@@ -142,19 +198,22 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 		return cli_usage("rules check needs a file (\"-\" for standard input)");
 	for (int i = 0; operands[i] != NULL; i++)
 	{
-		int rc = check_file(cli, operands[i]);
+		int rc = check_file(cli, operands[i], values[0] != NULL);
 
 		worst = rc != EXIT_DONE ? rc : worst;
 	}
 	return worst;
 }
 
-static const CliOption no_options[] = {{0}};
+static const CliOption options[] = {
+	{"--library", NULL, "the files are libraries of rules"},
+	{0},
+};
 
 const CliCommand cli_rules_check = {
 	.name = "rules check",
 	.summary = "compile a ranking's definition: what is wrong, or what it reads",
-	.options = no_options,
+	.options = options,
 	.operands = "FILE...",
 	.run = run,
 };

@@ -317,6 +317,13 @@ says('rules check', 0, qr/good\.rank: ok, reads .*views/, 'rules', 'check', "$d-
 says('rules check: where and what', 2, qr/bad\.rank:2:\d+: /, 'rules', 'check', "$d->{dir}/bad.rank");
 says('rules check of several files', 2, qr/good\.rank: ok.*bad\.rank:2:.*good\.rank: ok/s, 'rules', 'check', map { "$d->{dir}/$_.rank" } qw(good bad good));
 says('rules check of standard input', 0, qr/^-: ok, reads x$/m, \"term a weight 1 x\n", 'rules', 'check', '-');
+spew("$d->{dir}/shop.rules", "let cheap = price < 10\n");
+spew("$d->{dir}/uses.rank", "use shop\nterm t views when cheap\n");
+spew("$d->{dir}/lost.rank", "use nothing\nterm t views\n");
+says('rules check finds libraries beside the file', 0, qr/uses\.rank: ok, reads views, price|uses\.rank: ok, reads price, views/, 'rules', 'check', "$d->{dir}/uses.rank");
+says('rules check of a library that is not there', 2, qr/lost\.rank:1:5: there is no library "nothing"/, 'rules', 'check', "$d->{dir}/lost.rank");
+says('rules check of a library', 0, qr/shop\.rules: ok$/m, 'rules', 'check', '--library', "$d->{dir}/shop.rules");
+says('rules check of what is no library', 2, qr/good\.rank:1:1: expected const, let or macro/, 'rules', 'check', '--library', "$d->{dir}/good.rank");
 says('rules check of nothing', 2, qr/needs a file/, 'rules', 'check');
 says('rules check of a file that is not there', 2, qr/could not open/, 'rules', 'check', "$d->{dir}/none.rank");
 says('rules check of a directory', 2, qr/could not read/, 'rules', 'check', $d->{dir});
