@@ -6,35 +6,10 @@
  * recurses, and no cell ever holds a number that is not finite.
  */
 #include "json_list.h"
+#include "machine.h"
 #include "pattern.h"
-#include "program.h"
 
 #include <math.h>
-
-/* What the stack holds. kind: RULE_MISSING .. RULE_OTHER, with the meaning of a RuleValue. */
-typedef struct Cell
-{
-	RuleKind kind;
-	bool has_time; /* RULE_TEXT written in the definition that reads as a time */
-	union
-	{
-		bool boolean;
-		double number;
-		int64_t time_us;
-		Slice bytes;
-	};
-	int64_t text_time_us; /* has_time */
-} Cell;
-
-typedef struct Machine
-{
-	const RuleValue *values;
-	const RuleValue *previous; /* or NULL */
-	const RuleChange *changes; /* or NULL */
-	int64_t now_us;
-	Cell *stack;		/* as many cells as the program needs */
-	const char *reason; /* of the error */
-} Machine;
 
 static bool
 fail(Machine *machine, const char *reason)
@@ -491,6 +466,12 @@ table_find(const RuleTable *table, const RuleLiteral *key)
 	return low - 1;
 }
 
+int
+rule_table_find(const RuleTable *table, double number)
+{
+	return table_find(table, &(RuleLiteral){.kind = RULE_NUMBER, .number = number});
+}
+
 static const RuleEntry *
 table_exact(const RuleTable *table, const RuleLiteral *key)
 {
@@ -815,14 +796,14 @@ negate_condition(Machine *machine, Cell *cell)
 /* ---- the machine --------------------------------------------------------------------------- */
 
 /*
- * Run [from, to); its value is left in *result.  False: machine->reason says why.  That the stack
- * neither overflows nor runs dry is the compiler's promise (RULES_STACK_MAX).
+ * Execute from *start up to `to`.  False: machine->reason says why.  That the stack neither overflows
+ * nor runs dry is the compiler's promise (RULES_STACK_MAX).
  */
-static bool
-run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result)
+static inline __attribute__((always_inline)) bool
+execute(Machine *machine, const RuleProgram *program, int *start, int to, Cell **first_free)
 {
-	Cell *top = machine->stack; /* the next free one */
-	const RuleInstruction *next = &program->instructions[from];
+	Cell *top = *first_free;
+	const RuleInstruction *next = &program->instructions[*start];
 	const RuleInstruction *end = &program->instructions[to];
 
 	while (next < end)
@@ -941,6 +922,25 @@ run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result
 		if (!ok)
 			return false;
 	}
+	*start = (int) (next - program->instructions);
+	*first_free = top;
+	return true;
+}
+
+bool
+rule_execute(Machine *machine, const RuleProgram *program, int *at, Cell **top)
+{
+	return execute(machine, program, at, *at + 1, top);
+}
+
+/* Run [from, to); its value is left in *result. */
+static bool
+run(Machine *machine, const RuleProgram *program, int from, int to, Cell *result)
+{
+	Cell *top = machine->stack;
+
+	if (!execute(machine, program, &from, to, &top))
+		return false;
 	*result = top[-1];
 	return true;
 }
@@ -954,21 +954,15 @@ run_condition(Machine *machine, const RuleProgram *program, int from, int to, bo
 	if (!run(machine, program, from, to, &cell) || !check_condition(machine, &cell))
 		return false;
 	*holds = is(&cell, true);
+	if (!*holds)
+		machine->why = cell.kind == RULE_MISSING ? RULE_OUT_UNKNOWN : RULE_OUT_FALSE;
 	return true;
 }
 
 /* ---- statements ---------------------------------------------------------------------------- */
 
-typedef enum
-{
-	BLOCK_VALUE,
-	BLOCK_LEFT_OUT,
-	BLOCK_REJECTED,
-	BLOCK_QUARANTINE,
-} BlockOutcome;
-
-static BlockOutcome
-apply_policy(const RulePolicy *policy, double *value)
+BlockOutcome
+rule_policy(const RulePolicy *policy, double *value)
 {
 	*value = policy->value;
 	switch (policy->action)
@@ -985,26 +979,49 @@ apply_policy(const RulePolicy *policy, double *value)
 }
 
 static BlockOutcome
+after_error(Machine *machine, const RuleBlock *block, double *value)
+{
+	BlockOutcome outcome = rule_policy(&block->on_error, value);
+
+	machine->why = outcome == BLOCK_VALUE		 ? RULE_COUNTS_ERROR
+				   : outcome == BLOCK_QUARANTINE ? RULE_OUT_QUARANTINE
+												 : RULE_OUT_ERROR;
+	return outcome;
+}
+
+static BlockOutcome
+after_missing(Machine *machine, const RuleBlock *block, double *value)
+{
+	BlockOutcome outcome = rule_policy(&block->missing, value);
+
+	machine->why = outcome == BLOCK_VALUE	   ? RULE_COUNTS_MISSING
+				   : outcome == BLOCK_REJECTED ? RULE_OUT_REJECTED
+											   : RULE_OUT_MISSING;
+	return outcome;
+}
+
+static BlockOutcome
 block_evaluate(Machine *machine, const RuleProgram *program, const RuleBlock *block, double *value)
 {
 	bool holds = true;
 	Cell cell;
 
 	if (block->when < block->value && !run_condition(machine, program, block->when, block->value, &holds))
-		return apply_policy(&block->on_error, value);
+		return after_error(machine, block, value);
 	if (!holds)
 		return BLOCK_LEFT_OUT;
 	if (!run(machine, program, block->value, block->end, &cell))
-		return apply_policy(&block->on_error, value);
+		return after_error(machine, block, value);
 	switch (check_numbers(machine, &cell, 1))
 	{
 		case OPERANDS_READY:
+			machine->why = RULE_COUNTS;
 			*value = cell.number;
 			return BLOCK_VALUE;
 		case OPERANDS_MISSING:
-			return apply_policy(&block->missing, value);
+			return after_missing(machine, block, value);
 		default:
-			return apply_policy(&block->on_error, value);
+			return after_error(machine, block, value);
 	}
 }
 
@@ -1018,31 +1035,45 @@ quarantine(RuleResult *result, const char *statement, const char *reason)
 }
 
 /* True: go on; the item is in the ranking. An item of which `where` cannot be told is not. */
-static bool
-where_holds(Machine *machine, const RuleProgram *program, RuleResult *result)
+static inline bool
+where_holds(Machine *machine, const RuleProgram *program, RuleResult *result, RuleTrace *trace)
 {
 	const RuleBlock *where = program->where;
 	bool holds = false;
 
 	if (where == NULL)
 		return true;
+	machine->why = RULE_COUNTS;
 	if (!run_condition(machine, program, where->value, where->end, &holds))
 	{
-		if (where->on_error.action == POLICY_QUARANTINE)
+		bool stop = where->on_error.action == POLICY_QUARANTINE;
+
+		machine->why = stop ? RULE_OUT_QUARANTINE : RULE_OUT_ERROR;
+		if (stop)
 			quarantine(result, where->name, machine->reason);
-		else
-			result->outcome = RULE_OUTSIDE;
-		return false;
 	}
-	if (!holds)
-		result->outcome = RULE_OUTSIDE;
+	if (trace != NULL)
+		trace->block(trace, machine, where, holds, 0);
 	return holds;
 }
 
-/* Clamp and round; a sum that is not finite has nothing to leave out, so only a number helps it. */
-static void
-finish_score(const RuleProgram *program, double score, RuleResult *result)
+double
+rule_clamp(const RuleProgram *program, double score)
 {
+	if (!program->has_clamp)
+		return score;
+	return score < program->clamp_low	 ? program->clamp_low
+		   : score > program->clamp_high ? program->clamp_high
+										 : score;
+}
+
+/* Clamp and round; a sum that is not finite has nothing to leave out, so only a number helps it. */
+static inline void
+finish_score(const RuleProgram *program, double score, RuleResult *result, RuleTrace *trace)
+{
+	double clamped;
+	double rounded;
+
 	if (!isfinite(score))
 	{
 		if (program->on_error.action != POLICY_VALUE)
@@ -1052,13 +1083,16 @@ finish_score(const RuleProgram *program, double score, RuleResult *result)
 		}
 		score = program->on_error.value;
 	}
-	if (program->has_clamp)
-		score = score < program->clamp_low	  ? program->clamp_low
-				: score > program->clamp_high ? program->clamp_high
-											  : score;
-	score = rule_round(score, program->round);
+	clamped = rule_clamp(program, score);
+	rounded = rule_round(clamped, program->round);
 	result->outcome = RULE_SCORE;
-	result->score = score == 0 ? 0 : score; /* -0 and 0 are one score */
+	result->score = rounded == 0 ? 0 : rounded; /* -0 and 0 are one score */
+	if (trace != NULL)
+	{
+		trace->totals.before_clamp = score;
+		trace->totals.after_clamp = clamped;
+		trace->totals.rounded = result->score;
+	}
 }
 
 /* What the statements so far come to. */
@@ -1120,7 +1154,14 @@ evaluate_tier(Machine *machine, const RuleProgram *program, const RuleBlock *blo
 	bool holds = true;
 
 	if (block->when < block->value && !run_condition(machine, program, block->when, block->value, &holds))
-		return block->on_error.action == POLICY_QUARANTINE ? BLOCK_QUARANTINE : BLOCK_LEFT_OUT;
+	{
+		bool stop = block->on_error.action == POLICY_QUARANTINE;
+
+		machine->why = stop ? RULE_OUT_QUARANTINE : RULE_OUT_ERROR;
+		return stop ? BLOCK_QUARANTINE : BLOCK_LEFT_OUT;
+	}
+	if (holds)
+		machine->why = RULE_COUNTS;
 	if (holds && (!totals->has_tier || block->tier > totals->tier))
 	{
 		totals->has_tier = true;
@@ -1130,16 +1171,20 @@ evaluate_tier(Machine *machine, const RuleProgram *program, const RuleBlock *blo
 }
 
 /* *result is filled where the item has no score.  False then. */
-static bool
-add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result)
+static inline __attribute__((always_inline)) bool
+add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result, RuleTrace *trace)
 {
 	for (int i = 0; i < program->nblocks; i++)
 	{
 		const RuleBlock *block = &program->blocks[i];
-		double value;
+		double value = 0;
+		BlockOutcome outcome = block->kind == STATEMENT_TIER
+								   ? evaluate_tier(machine, program, block, totals)
+								   : block_evaluate(machine, program, block, &value);
 
-		switch (block->kind == STATEMENT_TIER ? evaluate_tier(machine, program, block, totals)
-											  : block_evaluate(machine, program, block, &value))
+		if (trace != NULL)
+			trace->block(trace, machine, block, machine->why <= RULE_COUNTS_ERROR, value);
+		switch (outcome)
 		{
 			case BLOCK_VALUE:
 				add_block(program->combine, totals, block, value);
@@ -1156,8 +1201,9 @@ add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleRes
 	return true;
 }
 
-void
-rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
+/* Compiled twice, with a listener and without: the same steps, and no cost where nobody listens. */
+static inline __attribute__((always_inline)) void
+evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result, RuleTrace *trace)
 {
 	Cell stack[RULES_STACK_MAX];
 	Machine machine = {.values = input->values,
@@ -1169,12 +1215,28 @@ rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *r
 
 	*result = (RuleResult){.outcome = RULE_OUTSIDE};
 	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
-	if (!where_holds(&machine, program, result) || !add_blocks(&machine, program, &totals, result))
+	if (!where_holds(&machine, program, result, trace) ||
+		!add_blocks(&machine, program, &totals, result, trace))
 		return;
 	if (program->combine == COMBINE_AVERAGE && totals.any)
 		totals.terms /= totals.weights;
 	if (totals.overflow || !isfinite(totals.weights))
 		totals.terms = (double) INFINITY;
-	finish_score(program, (totals.terms + totals.boosts) * totals.factors, result);
+	if (trace != NULL)
+		trace->totals =
+			(RuleTotals){.terms = totals.terms, .boosts = totals.boosts, .factors = totals.factors};
+	finish_score(program, (totals.terms + totals.boosts) * totals.factors, result, trace);
 	result->tier = result->outcome == RULE_SCORE ? totals.tier : 0;
+}
+
+void
+rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
+{
+	evaluate(program, input, result, NULL);
+}
+
+void
+rule_evaluate_traced(const RuleProgram *program, const RuleInput *input, RuleResult *result, RuleTrace *trace)
+{
+	evaluate(program, input, result, trace);
 }

@@ -171,6 +171,105 @@ typedef struct RuleInput
 /* Never allocates. */
 extern void rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result);
 
+/* ---- clock.c: when a score moves with time alone ------------------------------------------------ */
+
+#define RULES_NEVER INT64_MAX
+#define RULES_HORIZON_US (INT64_C(3653) * 86400 * 1000000) /* ten years: how far ahead is looked */
+
+/*
+ * The first microsecond after input->now_us at which rules_evaluate() of the same values gives what
+ * has to be emitted although `stands` is what was: another outcome, or a score that differs by at
+ * least min_change (at all: 0).  Jumps (comparisons with age, steps, enum, flag, when, clamp) are
+ * met exactly.  It may be too early: then nothing differs at that time, and the caller asks again
+ * with it as now_us.  It is never too late.  RULES_NEVER is proven; what is not proven is asked
+ * again after RULES_HORIZON_US at the latest.  Never allocates; takes a bounded number of steps
+ * (RULES_CLOCK_STEPS_MAX in clock.c); depends on nothing but its arguments.
+ */
+extern int64_t rules_next_change(const RuleProgram *program, const RuleInput *input, const RuleResult *stands,
+								 double min_change);
+
+/*
+ * True when age() reaches the score through something continuous, so that the score drifts all the
+ * time; false when it only jumps (comparisons, steps, round(), or no age() at all).
+ */
+extern bool rules_drifts(const RuleProgram *program);
+
+/* ---- explain.c: how a score came about ----------------------------------------------------------- */
+
+typedef enum
+{
+	RULE_LINE_WHERE = 0,
+	RULE_LINE_TERM,
+	RULE_LINE_BOOST,
+	RULE_LINE_FACTOR,
+	RULE_LINE_CLAMP,
+	RULE_LINE_ROUND,
+	RULE_LINE_TIER,
+} RuleLineKind;
+
+/* Why a statement counts, or does not. */
+typedef enum
+{
+	RULE_COUNTS = 0,	   /* with what its expression gives; `where`: it holds */
+	RULE_COUNTS_MISSING,   /* with the number after `missing` */
+	RULE_COUNTS_ERROR,	   /* with the number after `on_error`; reason says which error */
+	RULE_OUT_FALSE,		   /* `when` (or `where`) is false */
+	RULE_OUT_UNKNOWN,	   /* `when` (or `where`) is unknown: something it needs is missing */
+	RULE_OUT_MISSING,	   /* its value is missing, and `missing` says skip */
+	RULE_OUT_REJECTED,	   /* its value is missing, and `missing` says reject item: the item is outside */
+	RULE_OUT_ERROR,		   /* an error, and `on_error` says skip */
+	RULE_OUT_QUARANTINE,   /* an error, and `on_error` says quarantine: there is no score */
+	RULE_OUT_NOT_COMPUTED, /* the item is outside, or quarantined, before it came to this */
+} RuleWhy;
+
+typedef struct RuleLine
+{
+	RuleLineKind kind;
+	const char *name; /* of a term; else the statement's word */
+	Slice text;		  /* the statement as written, without comment; in memory of the program */
+	int line;		  /* where it begins in the definition, from 1 */
+	bool counts;
+	RuleWhy why;
+	const char *reason; /* RULE_COUNTS_ERROR, RULE_OUT_ERROR, RULE_OUT_QUARANTINE: constant text; else NULL */
+	double weight;		/* of a term; else 1 */
+	bool has_value;		/* it was computed: counts, and not `where` */
+	double value;		/* of the expression or its policy; clamp, round: the score after it */
+	double contribution;		/* term: weight * value; boost, factor: value; clamp, round: by how much the
+						  * score moved; 0 when it does not count */
+	const uint16_t *attributes; /* what it reads: indexes of rules_attributes(), each once, rising */
+	int nattributes;
+} RuleLine;
+
+/*
+ * What the contributions that count came to: terms and boosts are added up from 0, factors
+ * multiplied from 1, in the order of the lines, as doubles; (terms + boosts) * factors is
+ * before_clamp.  All 0 when the result is no score.
+ */
+typedef struct RuleTotals
+{
+	double terms;
+	double boosts;
+	double factors;
+	double before_clamp;
+	double after_clamp;
+	double rounded;
+} RuleTotals;
+
+/* Lines are lent for the time of the call. */
+typedef struct RuleExplainer
+{
+	void (*line)(void *context, const RuleLine *line);
+	void (*totals)(void *context, const RuleTotals *totals, const RuleResult *result);
+	void *context;
+} RuleExplainer;
+
+/*
+ * Evaluate, and tell every statement in the order it is computed: where, then terms, boosts and
+ * factors as written, then clamp and round where the definition has them; at last the totals and
+ * the result, which is rules_evaluate()'s to the bit.  Never allocates.
+ */
+extern void rules_explain(const RuleProgram *program, const RuleInput *input, const RuleExplainer *explainer);
+
 /* ISO 8601 / RFC 3339 date or timestamp, "T" or space, optional fraction and zone (none = UTC). */
 extern bool rules_parse_time(Slice text, int64_t *time_us);
 
