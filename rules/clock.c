@@ -10,6 +10,7 @@
 #include "span.h"
 #include "traits.h"
 
+#include <float.h>
 #include <math.h>
 
 /* Looks at the program, over a span or at a time; a change ten years off takes about 100. */
@@ -39,23 +40,29 @@ typedef struct Clock
 
 /* ---- what has to be emitted ------------------------------------------------------------------ */
 
+/* By how much a score has to move; known from what stands alone, so that it moves no more. */
+static double
+least_change(const RuleResult *stands, double min_change)
+{
+	return min_change - 4 * DBL_EPSILON * (fabs(stands->score) + min_change);
+}
+
+bool
+rules_differ(const RuleResult *stands, const RuleResult *result, double min_change)
+{
+	if (result->outcome != RULE_SCORE || stands->outcome != RULE_SCORE)
+		return result->outcome != stands->outcome;
+	if (result->score == stands->score)
+		return false;
+	return !(min_change > 0) || fabs(result->score - stands->score) >= least_change(stands, min_change);
+}
+
 /* Of scores between two that are alike all are alike. */
 static bool
 score_alike(const Clock *clock, double score)
 {
-	double stands = clock->stands->score;
-
-	if (clock->stands->outcome != RULE_SCORE)
-		return false;
-	return clock->min_change > 0 ? !(fabs(score - stands) >= clock->min_change) : score == stands;
-}
-
-static bool
-result_alike(const Clock *clock, const RuleResult *result)
-{
-	if (result->outcome == RULE_SCORE)
-		return score_alike(clock, result->score);
-	return result->outcome == clock->stands->outcome;
+	return !rules_differ(clock->stands, &(RuleResult){.outcome = RULE_SCORE, .score = score},
+						 clock->min_change);
 }
 
 /* ---- statements over a span ------------------------------------------------------------------ */
@@ -253,7 +260,7 @@ quiet(Clock *clock, int64_t from_us, int64_t to_us)
 		return span_quiet(clock, from_us, to_us);
 	input.now_us = from_us;
 	rules_evaluate(clock->program, &input, &result);
-	return result_alike(clock, &result);
+	return !rules_differ(clock->stands, &result, clock->min_change);
 }
 
 static bool

@@ -343,6 +343,12 @@ rule_function_count(void)
 	return (int) LENGTH(functions);
 }
 
+const RuleFunction *
+rule_function_at(int i)
+{
+	return i >= 0 && (size_t) i < LENGTH(functions) ? &functions[i] : NULL;
+}
+
 bool
 rule_function_unknown(RuleError *error, RulePosition at, Slice name)
 {

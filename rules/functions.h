@@ -76,6 +76,9 @@ typedef struct RuleFunction
 /* NULL: no such function. */
 extern const RuleFunction *rule_function_find(Slice name);
 
+/* All of them, from 0; NULL after the last. */
+extern const RuleFunction *rule_function_at(int i);
+
 extern int rule_function_count(void);
 
 /* Error for a name that is no function: written otherwise here, or unknown.  Returns false. */

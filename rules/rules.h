@@ -177,9 +177,15 @@ extern void rules_evaluate(const RuleProgram *program, const RuleInput *input, R
 #define RULES_HORIZON_US (INT64_C(3653) * 86400 * 1000000) /* ten years: how far ahead is looked */
 
 /*
+ * Whether `result` has to be emitted although `stands` is what was: another outcome, or a score that
+ * differs by at least min_change (at all: 0).  A difference that misses min_change by no more than
+ * decimal fractions lose as doubles counts: from 1 to 0.9 it is 0.1.
+ */
+extern bool rules_differ(const RuleResult *stands, const RuleResult *result, double min_change);
+
+/*
  * The first microsecond after input->now_us at which rules_evaluate() of the same values gives what
- * has to be emitted although `stands` is what was: another outcome, or a score that differs by at
- * least min_change (at all: 0).  Jumps (comparisons with age, steps, enum, flag, when, clamp) are
+ * differs (rules_differ) from what `stands`.  Jumps (comparisons with age, steps, enum, flag, when, clamp) are
  * met exactly.  It may be too early: then nothing differs at that time, and the caller asks again
  * with it as now_us.  It is never too late.  RULES_NEVER is proven; what is not proven is asked
  * again after RULES_HORIZON_US at the latest.  Never allocates; takes a bounded number of steps
