@@ -8,6 +8,7 @@
 #define WALRANK_RULES_PROGRAM_H
 
 #include "checker.h"
+#include "source.h"
 
 #define RULES_STACK_MAX 256 /* cells: RULES_DEPTH_MAX levels of at most 8 pending operands */
 
@@ -96,6 +97,8 @@ struct RuleProgram
 	const RuleAttribute *attributes;
 	int nattributes;
 	const bool *reads_previous; /* per attribute */
+	const RuleSource *sources; /* all statements as written */
+	int nsources;
 	bool use_clock;
 	bool use_previous;
 	const Slice *libraries;

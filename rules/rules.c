@@ -30,12 +30,16 @@ rules_compile_with(const char *text, size_t len, const RuleLibrary *library, con
 {
 	RuleDefinition definition;
 	RuleChecked checked = {.nattributes = 0};
+	RuleProgram *program;
 	const char *copy = copy_text(text, len, "definition", memory, error);
 
 	if (copy == NULL || !rule_parse(&definition, slice_make(copy, len), library, memory, error) ||
 		!rule_check(&definition, &checked, memory, error))
 		return NULL;
-	return rule_compile(&definition, &checked, memory, error);
+	program = rule_compile(&definition, &checked, memory, error);
+	if (program != NULL)
+		program->sources = rule_sources(slice_make(copy, len), memory, &program->nsources);
+	return program;
 }
 
 RuleProgram *

@@ -26,6 +26,10 @@ typedef struct Random
 	size_t len;
 	double bounds[RANDOM_BOUNDS_MAX]; /* numbers in the text, as they may meet an age */
 	int nbounds;
+	bool has_clamp;
+	double clamp_low;
+	double clamp_high;
+	double round;
 } Random;
 
 static inline uint64_t
@@ -267,7 +271,7 @@ random_statement(Random *r, int i)
 static inline void
 random_definition(Random *r, uint64_t seed, double unit)
 {
-	static const char *const rounds[] = {"", "round 0.1\n", "round 0.0001\n", "round 1\n", "round 0.01\n"};
+	static const double rounds[] = {RULES_ROUND_DEFAULT, 0.1, 0.0001, 1, 0.01};
 	int n;
 
 	r->state = seed;
@@ -283,9 +287,14 @@ random_definition(Random *r, uint64_t seed, double unit)
 	}
 	for (int i = 0; i < n; i++)
 		random_statement(r, i);
-	if (random_below(r, 4) == 0)
-		random_write(r, "clamp %d .. %d\n", -random_below(r, 3), 1 + random_below(r, 10));
-	random_write(r, "%s", rounds[random_below(r, 5)]);
+	r->has_clamp = random_below(r, 4) == 0;
+	r->clamp_low = -random_below(r, 3);
+	r->clamp_high = 1 + random_below(r, 10);
+	r->round = rounds[random_below(r, 5)];
+	if (r->has_clamp)
+		random_write(r, "clamp %g .. %g\n", r->clamp_low, r->clamp_high);
+	if (r->round != RULES_ROUND_DEFAULT)
+		random_write(r, "round %g\n", r->round);
 	if (random_below(r, 4) == 0)
 		random_write(r, "on_error 0.4\n");
 }
