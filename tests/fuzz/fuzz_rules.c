@@ -1,60 +1,14 @@
 /*
- * fuzz_rules.c -- no text breaks the compiler, no item breaks the program, no score is infinite.
+ * fuzz_rules.c -- no text breaks the compiler, no item breaks the program, no score is infinite, and
+ * what rules_explain() tells adds up to it.
  *
  * Input: a definition, optionally a NUL and bytes from which items are made: once as the values
  * themselves, once as an image on the wire.  These bytes are also the library "tail"; "shop" is one
  * that is right.  The definition itself is tried as a library as well.
  */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "rules.h"
+#include "rules_values.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                                   \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
-
-/* Blocks of their own, so that the sanitizer sees every edge. */
-typedef struct Arena
-{
-	struct Block
-	{
-		struct Block *next;
-	} * blocks;
-} Arena;
-
-static void *
-arena_alloc(void *context, size_t bytes)
-{
-	Arena *arena = context;
-	struct Block *block = malloc(sizeof(*block) + 8 + bytes);
-
-	REQUIRE(block != NULL);
-	block->next = arena->blocks;
-	arena->blocks = block;
-	return memset((uint8_t *) block + 16, 0xa5, bytes);
-}
-
-static void
-arena_free(Arena *arena)
-{
-	while (arena->blocks != NULL)
-	{
-		struct Block *next = arena->blocks->next;
-
-		free(arena->blocks);
-		arena->blocks = next;
-	}
-}
 
 static size_t
 put(uint8_t *at, uint32_t field, const void *data, size_t len)
@@ -109,6 +63,57 @@ check_error(const RuleError *error)
 	REQUIRE(memchr(error->hint, '\0', sizeof(error->hint)) != NULL);
 }
 
+/* ---- explain ---------------------------------------------------------------------------------- */
+
+typedef struct Heard
+{
+	double sum[3]; /* terms, boosts, factors */
+	int lines;
+	bool ended;
+	const RuleResult *expected;
+} Heard;
+
+static void
+hear_line(void *context, const RuleLine *line)
+{
+	Heard *heard = context;
+
+	REQUIRE(++heard->lines <= RULES_STATEMENTS_MAX && !heard->ended);
+	REQUIRE(line->text.len > 0 && line->line > 0 && line->name != NULL);
+	REQUIRE(line->nattributes >= 0 && line->nattributes <= RULES_ATTRIBUTES_MAX);
+	if (!line->counts)
+		return;
+	if (line->kind == RULE_LINE_TERM)
+		heard->sum[0] += line->contribution;
+	else if (line->kind == RULE_LINE_BOOST)
+		heard->sum[1] += line->contribution;
+	else if (line->kind == RULE_LINE_FACTOR)
+		heard->sum[2] *= line->contribution;
+}
+
+static void
+hear_totals(void *context, const RuleTotals *totals, const RuleResult *result)
+{
+	Heard *heard = context;
+	double score = (heard->sum[0] + heard->sum[1]) * heard->sum[2];
+
+	heard->ended = true;
+	REQUIRE(result->outcome == heard->expected->outcome);
+	REQUIRE(memcmp(&result->score, &heard->expected->score, sizeof(double)) == 0);
+	REQUIRE(memcmp(&totals->rounded, &result->score, sizeof(double)) == 0);
+	if (result->outcome == RULE_SCORE && isfinite(score) && strcmp(totals->combine, "sum") == 0)
+		REQUIRE(memcmp(&totals->before_clamp, &score, sizeof(double)) == 0);
+}
+
+static void
+check_explain(const RuleProgram *program, const RuleInput *input, const RuleResult *result)
+{
+	Heard heard = {.sum = {0, 0, 1}, .expected = result};
+
+	rules_explain(program, input, &(RuleExplainer){hear_line, hear_totals, &heard});
+	REQUIRE(heard.ended);
+}
+
 static void
 check_evaluate(const RuleProgram *program, const RuleInput *input)
 {
@@ -124,6 +129,7 @@ check_evaluate(const RuleProgram *program, const RuleInput *input)
 	rules_evaluate(program, input, &again);
 	REQUIRE(result.outcome == again.outcome && memcmp(&result.score, &again.score, sizeof(double)) == 0);
 	REQUIRE(result.tier == again.tier);
+	check_explain(program, input, &result);
 }
 
 /* Nothing that is remembered matters where a program says that it asks for nothing. */
@@ -165,35 +171,6 @@ find_library(void *context, Slice name, Slice *text)
 	else
 		return false;
 	return true;
-}
-
-/* Values straight from bytes: every kind, and the numbers that hurt. */
-static void
-values_make(RuleValue *values, int n, Slice tail)
-{
-	static const double numbers[] = {0,		1,		-1,		0.5,  2,		100,	   1e15, -1e15,
-									 1e308, -1e308, 5e-324, -0.0, INFINITY, -INFINITY, NAN,	 86400};
-	static const int64_t times[] = {0, 1, -1, INT64_MIN, INT64_MAX, INT64_MIN + 1, 86400000000, -86400000000};
-
-	for (int i = 0; i < n; i++)
-	{
-		uint8_t kind = tail.len > 0 ? tail.data[(2 * (size_t) i) % tail.len] : 0;
-		uint8_t which = tail.len > 0 ? tail.data[(2 * (size_t) i + 1) % tail.len] : 0;
-
-		memset(&values[i], 0, sizeof(values[i]));
-		values[i].kind = (RuleKind) (kind % 7);
-		values[i].has_own_time = (kind & 0x80) != 0;
-		values[i].own_time_us = times[which % 8];
-		values[i].list_is_json = (kind & 0x40) != 0;
-		if (values[i].kind == RULE_BOOL)
-			values[i].boolean = which & 1;
-		else if (values[i].kind == RULE_NUMBER)
-			values[i].number = numbers[which % 16];
-		else if (values[i].kind == RULE_TIME)
-			values[i].time_us = times[which % 8];
-		else
-			values[i].bytes = slice_make(tail.data, tail.len > 0 ? which % tail.len : 0);
-	}
 }
 
 int
