@@ -26,6 +26,19 @@ typedef struct Part
 	double bound[2]; /* BLOCK_VALUE */
 } Part;
 
+/* What the statements so far come to: the machine's Totals, each with a least and a greatest value. */
+typedef struct Sums
+{
+	double terms[2];
+	double boosts[2];
+	double factors[2];
+	double weights;
+	bool any;
+	bool overflow;
+	bool has_tier;
+	int tier;
+} Sums;
+
 typedef struct Clock
 {
 	const RuleProgram *program;
@@ -35,6 +48,7 @@ typedef struct Clock
 	SpanMachine span;
 	bool fixed[RULES_STATEMENTS_MAX]; /* block i reads no clock: */
 	Part parts[RULES_STATEMENTS_MAX]; /* what it comes to */
+	Sums sums;
 	int steps;
 } Clock;
 
@@ -52,6 +66,8 @@ rules_differ(const RuleResult *stands, const RuleResult *result, double min_chan
 {
 	if (result->outcome != RULE_SCORE || stands->outcome != RULE_SCORE)
 		return result->outcome != stands->outcome;
+	if (result->tier != stands->tier)
+		return true;
 	if (result->score == stands->score)
 		return false;
 	return !(min_change > 0) || fabs(result->score - stands->score) >= least_change(stands, min_change);
@@ -61,8 +77,9 @@ rules_differ(const RuleResult *stands, const RuleResult *result, double min_chan
 static bool
 score_alike(const Clock *clock, double score)
 {
-	return !rules_differ(clock->stands, &(RuleResult){.outcome = RULE_SCORE, .score = score},
-						 clock->min_change);
+	RuleResult result = {.outcome = RULE_SCORE, .score = score, .tier = clock->sums.tier};
+
+	return !rules_differ(clock->stands, &result, clock->min_change);
 }
 
 /* ---- statements over a span ------------------------------------------------------------------ */
@@ -103,6 +120,14 @@ policy_part(Part *part, const RulePolicy *policy)
 	return true;
 }
 
+static bool
+number_part(Part *part, double number)
+{
+	part->outcome = BLOCK_VALUE;
+	part->bound[0] = part->bound[1] = number;
+	return true;
+}
+
 /* As the machine's block_evaluate().  False: it cannot be told. */
 static bool
 block_part(SpanMachine *span, const RuleBlock *block, Part *part)
@@ -117,10 +142,17 @@ block_part(SpanMachine *span, const RuleBlock *block, Part *part)
 		part->outcome = BLOCK_LEFT_OUT;
 		return true;
 	}
+	if (outcome == SPAN_READY && block->kind == STATEMENT_TIER)
+		return number_part(part, block->tier);
 	if (outcome == SPAN_READY)
 		outcome = rule_span_run(span, block->value, block->end);
 	if (outcome == SPAN_UNSURE)
 		return false;
+	if (outcome == SPAN_ERROR && block->kind == STATEMENT_TIER && block->on_error.action != POLICY_QUARANTINE)
+	{
+		part->outcome = BLOCK_LEFT_OUT;
+		return true;
+	}
 	if (outcome == SPAN_ERROR)
 		return policy_part(part, &block->on_error);
 	part->outcome = BLOCK_VALUE;
@@ -131,38 +163,75 @@ block_part(SpanMachine *span, const RuleBlock *block, Part *part)
 	return policy_part(part, span->cells[0].kind == RULE_MISSING ? &block->missing : &block->on_error);
 }
 
-/* The sums of rules_evaluate(), each with a least and a greatest value. */
-typedef struct Sums
+/* Smaller and larger of what may be; the machine never asks the order of what is no number. */
+static void
+combine_term(RuleCombine combine, Sums *sums, const double *weighted)
 {
-	double terms[2];
-	double boosts[2];
-	double factors[2];
-} Sums;
+	for (int i = 0; i < 2; i++)
+	{
+		double *term = &sums->terms[i];
+
+		if (combine == COMBINE_SUM || (combine == COMBINE_AVERAGE && sums->any))
+			*term += weighted[i];
+		else if (!sums->any)
+			*term = weighted[i];
+		else if (combine == COMBINE_GREATEST ? weighted[i] > *term
+											 : combine == COMBINE_LEAST && weighted[i] < *term)
+			*term = weighted[i];
+	}
+}
 
 static bool
-add_part(Sums *sums, const RuleBlock *block, const Part *part)
+product(double *factors, const double *by)
 {
-	double weighted[2];
-	double product[2];
+	double low;
+	double high;
 
+	if (!rule_span_product(factors, by, &low, &high))
+		return false;
+	factors[0] = low;
+	factors[1] = high;
+	return true;
+}
+
+static bool
+add_term(const RuleProgram *program, Sums *sums, double weight, const double *value)
+{
+	double weighted[2] = {weight, weight};
+	bool finite;
+
+	if (!product(weighted, value))
+		return false;
+	finite = isfinite(weighted[0]) && isfinite(weighted[1]);
+	if (!finite && weighted[0] != weighted[1])
+		return false;
+	sums->overflow |= !finite && program->combine != COMBINE_SUM;
+	if (program->combine == COMBINE_MULTIPLY && sums->any)
+		return product(sums->terms, weighted);
+	combine_term(program->combine, sums, weighted);
+	sums->weights += weight;
+	sums->any = true;
+	return true;
+}
+
+/* As the machine's add_block(). */
+static bool
+add_part(const RuleProgram *program, Sums *sums, const RuleBlock *block, const Part *part)
+{
 	switch (block->kind)
 	{
 		case STATEMENT_TERM:
-			if (!rule_span_product((double[]){block->weight, block->weight}, part->bound, &weighted[0],
-								   &weighted[1]))
-				return false;
-			sums->terms[0] += weighted[0];
-			sums->terms[1] += weighted[1];
-			return true;
+			return add_term(program, sums, block->weight, part->bound);
 		case STATEMENT_BOOST:
 			sums->boosts[0] += part->bound[0];
 			sums->boosts[1] += part->bound[1];
 			return true;
 		case STATEMENT_FACTOR:
-			if (!rule_span_product(sums->factors, part->bound, &product[0], &product[1]))
-				return false;
-			sums->factors[0] = product[0];
-			sums->factors[1] = product[1];
+			return product(sums->factors, part->bound);
+		case STATEMENT_TIER:
+			if (!sums->has_tier || block->tier > sums->tier)
+				sums->tier = block->tier;
+			sums->has_tier = true;
 			return true;
 		default:
 			return false;
@@ -192,29 +261,58 @@ score_quiet(const Clock *clock, double low, double high)
 		   score_alike(clock, rule_round(bound[1], program->round));
 }
 
+/* Of the sums, when all parts are in. */
+static bool
+sums_quiet(Clock *clock)
+{
+	const RuleProgram *program = clock->program;
+	Sums *sums = &clock->sums;
+	double score[2];
+
+	if (program->combine == COMBINE_AVERAGE && sums->any)
+	{
+		double quotient[2] = {sums->terms[0] / sums->weights, sums->terms[1] / sums->weights};
+		bool rises = sums->weights > 0;
+
+		sums->terms[0] = quotient[rises ? 0 : 1];
+		sums->terms[1] = quotient[rises ? 1 : 0];
+	}
+	if (sums->overflow || (program->combine != COMBINE_SUM && !isfinite(sums->weights)))
+		sums->terms[0] = sums->terms[1] = (double) INFINITY;
+	score[0] = sums->terms[0] + sums->boosts[0];
+	score[1] = sums->terms[1] + sums->boosts[1];
+	return product(score, sums->factors) && score_quiet(clock, score[0], score[1]);
+}
+
+/* SPAN_READY: the item is inside; *quiet is set otherwise. */
+static SpanOutcome
+where_quiet(Clock *clock, bool *quiet)
+{
+	const RuleBlock *where = clock->program->where;
+	RuleOutcome stands = clock->stands->outcome;
+	bool holds = true;
+	SpanOutcome outcome = SPAN_READY;
+
+	if (where != NULL)
+		outcome = condition(&clock->span, where->value, where->end, &holds);
+	*quiet = outcome != SPAN_UNSURE &&
+			 stands == (outcome == SPAN_ERROR && where->on_error.action == POLICY_QUARANTINE ? RULE_QUARANTINE
+																							 : RULE_OUTSIDE);
+	return outcome == SPAN_READY && !holds ? SPAN_ERROR : outcome;
+}
+
 /* True: at no microsecond of the span is there anything to emit. */
 static bool
 span_quiet(Clock *clock, int64_t from_us, int64_t to_us)
 {
 	const RuleProgram *program = clock->program;
-	Sums sums = {{0, 0}, {0, 0}, {1, 1}};
-	double sum[2];
-	double score[2];
+	bool quiet;
 
 	clock->span.from_us = from_us;
 	clock->span.to_us = to_us;
-	if (program->where != NULL)
-	{
-		bool holds = false;
-		SpanOutcome outcome = condition(&clock->span, program->where->value, program->where->end, &holds);
-
-		if (outcome == SPAN_UNSURE)
-			return false;
-		if (outcome == SPAN_ERROR && program->where->on_error.action == POLICY_QUARANTINE)
-			return clock->stands->outcome == RULE_QUARANTINE;
-		if (outcome == SPAN_ERROR || !holds)
-			return clock->stands->outcome == RULE_OUTSIDE;
-	}
+	clock->sums = (Sums){.factors = {1, 1}};
+	if (where_quiet(clock, &quiet) != SPAN_READY)
+		return quiet;
 	for (int i = 0; i < program->nblocks; i++)
 	{
 		Part *part = &clock->parts[i];
@@ -223,13 +321,12 @@ span_quiet(Clock *clock, int64_t from_us, int64_t to_us)
 			return false;
 		if (part->outcome == BLOCK_QUARANTINE)
 			return clock->stands->outcome == RULE_QUARANTINE;
-		if (part->outcome == BLOCK_VALUE && !add_part(&sums, &program->blocks[i], part))
+		if (part->outcome == BLOCK_REJECTED)
+			return clock->stands->outcome == RULE_OUTSIDE;
+		if (part->outcome == BLOCK_VALUE && !add_part(program, &clock->sums, &program->blocks[i], part))
 			return false;
 	}
-	sum[0] = sums.terms[0] + sums.boosts[0];
-	sum[1] = sums.terms[1] + sums.boosts[1];
-	return rule_span_product(sum, sums.factors, &score[0], &score[1]) &&
-		   score_quiet(clock, score[0], score[1]);
+	return sums_quiet(clock);
 }
 
 /* ---- the search ------------------------------------------------------------------------------ */

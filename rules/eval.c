@@ -225,6 +225,12 @@ call(Machine *machine, Cell *cells, const RuleFunction *function)
 	return set_number(machine, cells, function->compute(arguments));
 }
 
+const RuleValue *
+rule_operand(const Machine *machine, int index)
+{
+	return operand(machine, index);
+}
+
 static bool
 age(Machine *machine, Cell *cell, const RuleValue *value)
 {
@@ -531,26 +537,29 @@ steps(Machine *machine, Cell *cell, const RuleTable *table)
 }
 
 /* Straight from point to point; as at the ends outside them. */
+double
+rule_interpolate(const RuleTable *table, double x)
+{
+	int i = rule_table_find(table, x);
+	const RuleEntry *from;
+	const RuleEntry *to;
+
+	if (i < 0 || i == table->n - 1)
+		return table->entries[i < 0 ? 0 : i].value;
+	from = &table->entries[i];
+	to = from + 1;
+	return from->value +
+		   (to->value - from->value) * ((x - from->key.number) / (to->key.number - from->key.number));
+}
+
 static bool
 interpolate(Machine *machine, Cell *cell, const RuleTable *table)
 {
 	Operands operands = check_numbers(machine, cell, 1);
-	const RuleEntry *from;
-	const RuleEntry *to;
-	RuleLiteral key;
-	int i;
 
 	if (operands != OPERANDS_READY)
 		return operands == OPERANDS_MISSING;
-	key = cell_literal(cell);
-	i = table_find(table, &key);
-	if (i < 0 || i == table->n - 1)
-		return set_number(machine, cell, table->entries[i < 0 ? 0 : i].value);
-	from = &table->entries[i];
-	to = from + 1;
-	return set_number(machine, cell,
-					  from->value + (to->value - from->value) * ((cell->number - from->key.number) /
-																 (to->key.number - from->key.number)));
+	return set_number(machine, cell, rule_interpolate(table, cell->number));
 }
 
 static bool

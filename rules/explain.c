@@ -21,10 +21,14 @@ static const struct
 	const char *word;
 	RuleLineKind kind;
 } kinds[] = {
-	[STATEMENT_WHERE] = {"where", RULE_LINE_WHERE},
-	[STATEMENT_TERM] = {"term", RULE_LINE_TERM},
-	[STATEMENT_BOOST] = {"boost", RULE_LINE_BOOST},
-	[STATEMENT_FACTOR] = {"factor", RULE_LINE_FACTOR},
+	[STATEMENT_WHERE] = {"where", RULE_LINE_WHERE}, [STATEMENT_TERM] = {"term", RULE_LINE_TERM},
+	[STATEMENT_BOOST] = {"boost", RULE_LINE_BOOST}, [STATEMENT_FACTOR] = {"factor", RULE_LINE_FACTOR},
+	[STATEMENT_TIER] = {"tier", RULE_LINE_TIER},
+};
+
+static const char *const combines[] = {
+	[COMBINE_SUM] = "sum",		[COMBINE_MULTIPLY] = "mult", [COMBINE_AVERAGE] = "avg",
+	[COMBINE_GREATEST] = "max", [COMBINE_LEAST] = "min",	 [COMBINE_FIRST] = "first",
 };
 
 /* ---- what is written ------------------------------------------------------------------------- */
@@ -66,7 +70,7 @@ set_attributes(Explanation *explanation, RuleLine *line, const RuleBlock *block)
 
 	for (int i = block->when; i < block->end; i++)
 		if (rule_op_traits((RuleOp) program->instructions[i].op)->reads_attribute)
-			read[program->instructions[i].index] = true;
+			read[program->instructions[i].index & OPERAND_ATTRIBUTE] = true;
 	line->nattributes = 0;
 	for (int i = 0; i < program->nattributes; i++)
 		if (read[i])
@@ -91,22 +95,23 @@ tell_block(Explanation *explanation, const RuleBlock *block, RuleWhy why, const 
 	line.weight = block->weight;
 	line.reason = has_reason(why) ? reason : NULL;
 	line.has_value = counts && block->kind != STATEMENT_WHERE;
-	line.value = line.has_value ? value : 0;
-	line.contribution = block->kind == STATEMENT_TERM && counts ? block->weight * value : line.value;
+	line.value = !line.has_value ? 0 : block->kind == STATEMENT_TIER ? block->tier : value;
+	line.contribution = block->kind == STATEMENT_TERM && counts ? block->weight * value
+						: block->kind == STATEMENT_TIER			? 0
+																: line.value;
 	set_block_source(explanation, &line, block);
 	set_attributes(explanation, &line, block);
 	explanation->explainer->line(explanation->explainer->context, &line);
 }
 
 static void
-hear_block(RuleTrace *trace, const Machine *machine, const RuleBlock *block, BlockOutcome outcome,
-		   double value)
+hear_block(RuleTrace *trace, const Machine *machine, const RuleBlock *block, bool counts, double value)
 {
 	Explanation *explanation = (Explanation *) trace;
 
 	if (block != explanation->program->where)
 		explanation->told++;
-	tell_block(explanation, block, machine->why, machine->reason, outcome == BLOCK_VALUE, value);
+	tell_block(explanation, block, machine->why, machine->reason, counts, value);
 }
 
 /* clamp and round, where they are written: by how much they moved the score. */
@@ -139,6 +144,7 @@ rules_explain(const RuleProgram *program, const RuleInput *input, const RuleExpl
 	scored = result.outcome == RULE_SCORE;
 	if (!scored)
 		*totals = (RuleTotals){.terms = 0};
+	totals->combine = combines[program->combine];
 	for (int i = explanation.told; i < program->nblocks; i++)
 		tell_block(&explanation, &program->blocks[i], RULE_OUT_NOT_COMPUTED, NULL, false, 0);
 	tell_setting(&explanation, "clamp", RULE_LINE_CLAMP, scored, totals->before_clamp, totals->after_clamp);

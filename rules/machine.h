@@ -61,9 +61,15 @@ extern bool rule_execute(Machine *machine, const RuleProgram *program, int *at, 
 /* What a policy makes of a block whose value is missing or failed. */
 extern BlockOutcome rule_policy(const RulePolicy *policy, double *value);
 
+/* What an instruction's `index` means where it is an operand. */
+extern const RuleValue *rule_operand(const Machine *machine, int index);
+
 extern double rule_clamp(const RuleProgram *program, double score);
 
 /* The last entry of a sorted table that is not above the number, or -1. */
 extern int rule_table_find(const RuleTable *table, double number);
+
+/* interp(x, table): between two entries on the line from one to the other. */
+extern double rule_interpolate(const RuleTable *table, double x);
 
 #endif /* WALRANK_RULES_MACHINE_H */

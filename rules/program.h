@@ -97,7 +97,7 @@ struct RuleProgram
 	const RuleAttribute *attributes;
 	int nattributes;
 	const bool *reads_previous; /* per attribute */
-	const RuleSource *sources; /* all statements as written */
+	const RuleSource *sources;	/* all statements as written */
 	int nsources;
 	bool use_clock;
 	bool use_previous;

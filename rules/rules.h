@@ -247,12 +247,15 @@ typedef struct RuleLine
 } RuleLine;
 
 /*
- * What the contributions that count came to: terms and boosts are added up from 0, factors
- * multiplied from 1, in the order of the lines, as doubles; (terms + boosts) * factors is
- * before_clamp.  All 0 when the result is no score.
+ * What the contributions that count came to, in the order of the lines, as doubles: terms as
+ * `combine` says (sum: added up from 0; avg: the same, over the sum of their weights; mult, max, min,
+ * first: from the first one on), boosts added up from 0, factors multiplied from 1.  (terms + boosts)
+ * * factors is before_clamp, or on_error's number where that is not finite.  All 0 when the result is
+ * no score.
  */
 typedef struct RuleTotals
 {
+	const char *combine; /* as it is written; sum, where it is not */
 	double terms;
 	double boosts;
 	double factors;

@@ -32,7 +32,7 @@ rule_sources(Slice text, const RuleMemory *memory, int *n)
 	RuleLexer lexer;
 
 	*n = 0;
-	if (rule_lexer_begin(&lexer, text, memory, &error))
+	if (rule_lexer_begin(&lexer, text, NULL, memory, &error))
 		while (*n < RULES_STATEMENTS_MAX && next_source(&lexer, &room[*n]))
 			++*n;
 	sources = memory->alloc(memory->context, ((size_t) *n + 1) * sizeof(*sources));

@@ -12,7 +12,11 @@ void
 rule_span_begin(SpanMachine *span, const RuleProgram *program, const RuleInput *input)
 {
 	span->program = program;
-	span->machine = (Machine){.values = input->values, .now_us = input->now_us, .stack = span->cells};
+	span->machine = (Machine){.values = input->values,
+							  .previous = input->previous,
+							  .changes = input->changes,
+							  .now_us = input->now_us,
+							  .stack = span->cells};
 	memset(span->cells, 0, (size_t) program->stack_cells * sizeof(span->cells[0]));
 	memset(span->spans, 0, (size_t) program->stack_cells * sizeof(span->spans[0]));
 }
@@ -165,32 +169,67 @@ arithmetic(SpanMachine *span, int at, RuleOp op)
 	}
 }
 
-static SpanOutcome
-compare(SpanMachine *span, int at, RuleSymbol symbol)
+/* Of two numbers: 1 or 0 at every time, -1 where it depends on the time. */
+static int
+order(const SpanMachine *span, int first, int second, RuleSymbol symbol)
 {
 	double a[2];
 	double b[2];
-	bool missing;
 	bool swap = symbol == SYMBOL_GREATER || symbol == SYMBOL_GREATER_EQUAL;
 	bool strict = symbol == SYMBOL_LESS || symbol == SYMBOL_GREATER;
+
+	bounds(span, swap ? second : first, a); /* a > b is b < a */
+	bounds(span, swap ? first : second, b);
+	if (symbol == SYMBOL_EQUAL || symbol == SYMBOL_NOT_EQUAL)
+	{
+		if (a[1] < b[0] || b[1] < a[0])
+			return symbol == SYMBOL_NOT_EQUAL;
+		return a[0] == a[1] && b[0] == b[1] ? symbol == SYMBOL_EQUAL : -1;
+	}
+	if (strict ? a[1] < b[0] : a[1] <= b[0])
+		return 1;
+	return (strict ? a[0] >= b[1] : a[0] > b[1]) ? 0 : -1;
+}
+
+static SpanOutcome
+compare(SpanMachine *span, int at, RuleSymbol symbol)
+{
+	bool missing;
+	int holds;
 
 	if (check_numbers(span, at, 2, &missing) != SPAN_READY)
 		return SPAN_ERROR;
 	if (missing)
 		return set_kind(span, at, RULE_MISSING);
-	bounds(span, swap ? at + 1 : at, a); /* a > b is b < a */
-	bounds(span, swap ? at : at + 1, b);
-	if (symbol == SYMBOL_EQUAL || symbol == SYMBOL_NOT_EQUAL)
+	holds = order(span, at, at + 1, symbol);
+	return holds < 0 ? SPAN_UNSURE : set_bool(span, at, holds);
+}
+
+/* x, low, high: what is missing makes its half unknown, and false decides. */
+static SpanOutcome
+between(SpanMachine *span, int at)
+{
+	int halves[2] = {1, 1};
+	bool unsure = false;
+	bool missing;
+	bool any_missing;
+
+	if (check_numbers(span, at, 1, &missing) != SPAN_READY)
+		return SPAN_ERROR;
+	if (missing)
+		return set_kind(span, at, RULE_MISSING);
+	if (check_numbers(span, at + 1, 2, &any_missing) != SPAN_READY)
+		return SPAN_ERROR;
+	for (int i = 0; i < 2; i++)
 	{
-		if (a[1] < b[0] || b[1] < a[0])
-			return set_bool(span, at, symbol == SYMBOL_NOT_EQUAL);
-		return SPAN_UNSURE;
+		check_numbers(span, at + 1 + i, 1, &missing);
+		if (!missing)
+			halves[i] = order(span, at, at + 1 + i, i == 0 ? SYMBOL_GREATER_EQUAL : SYMBOL_LESS_EQUAL);
+		unsure |= halves[i] < 0;
 	}
-	if (strict ? a[1] < b[0] : a[1] <= b[0])
-		return set_bool(span, at, true);
-	if (strict ? a[0] >= b[1] : a[0] > b[1])
+	if (halves[0] == 0 || halves[1] == 0)
 		return set_bool(span, at, false);
-	return SPAN_UNSURE;
+	return unsure ? SPAN_UNSURE : any_missing ? set_kind(span, at, RULE_MISSING) : set_bool(span, at, true);
 }
 
 /* ---- tables: the operand moves --------------------------------------------------------------- */
@@ -219,6 +258,33 @@ steps(SpanMachine *span, int at, const RuleTable *table)
 
 		low = value < low ? value : low;
 		high = value > high ? value : high;
+	}
+	return set_span(span, at, low, high);
+}
+
+/*
+ * Between two bounds of the table it is monotone to the last bit, but need not arrive at exactly the
+ * value of the next one: both count.
+ */
+static SpanOutcome
+interpolate(SpanMachine *span, int at, const RuleTable *table)
+{
+	const Span *x = &span->spans[at];
+	int last = rule_table_find(table, x->high);
+	double ends[2] = {rule_interpolate(table, x->low), rule_interpolate(table, x->high)};
+	double low = fmin(ends[0], ends[1]);
+	double high = fmax(ends[0], ends[1]);
+
+	if (!isfinite(ends[0]) || !isfinite(ends[1]))
+		return SPAN_UNSURE;
+	for (int i = rule_table_find(table, x->low) + 1; i <= last; i++)
+	{
+		double value = table->entries[i].value;
+		double before = i > 0 ? table->entries[i - 1].value : value;
+		double arrival = before + (value - before);
+
+		low = fmin(low, fmin(value, arrival));
+		high = fmax(high, fmax(value, arrival));
 	}
 	return set_span(span, at, low, high);
 }
@@ -410,12 +476,21 @@ operate(SpanMachine *span, const RuleInstruction *i, int at)
 			return set_span(span, at, -span->spans[at].high, -span->spans[at].low);
 		case OP_COMPARE:
 			return compare(span, at, (RuleSymbol) i->index);
+		case OP_BETWEEN:
+			return between(span, at);
+		case OP_IS_NULL:
+			return set_bool(span, at, false);
+		case OP_LIKE:
+		case OP_PREFIX:
+			return SPAN_ERROR; /* a number is no text */
 		case OP_IN_TABLE:
 			return in_table(span, at, i->table);
 		case OP_IN_LIST:
-			return in_list(span, at, &span->machine.values[i->index]);
+			return in_list(span, at, rule_operand(&span->machine, i->index));
 		case OP_STEPS:
 			return steps(span, at, i->table);
+		case OP_INTERP:
+			return interpolate(span, at, i->table);
 		case OP_ENUM:
 			return enumerate(span, at, i->table);
 		case OP_CALL:

@@ -24,6 +24,7 @@
 static const RuleOpTraits ops[] = {
 	[OP_LITERAL] = PURE,
 	[OP_LOAD] = READS,
+	[OP_RECALL] = READS,
 	[OP_ADD] = PURE,
 	[OP_SUBTRACT] = PURE,
 	[OP_MULTIPLY] = PURE,
@@ -35,6 +36,11 @@ static const RuleOpTraits ops[] = {
 	[OP_IN_TABLE] = JUMPS,
 	/* a list is looked through by the machine alone: what moves in front of it counts as drifting */
 	[OP_IN_LIST] = READS,
+	[OP_OVERLAP] = READS,
+	[OP_BETWEEN] = JUMPS,
+	[OP_LIKE] = JUMPS,
+	[OP_PREFIX] = JUMPS,
+	[OP_IS_NULL] = JUMPS,
 	[OP_NOT] = JUMPS,
 	[OP_AND] = JUMPS,
 	[OP_OR] = JUMPS,
@@ -45,8 +51,13 @@ static const RuleOpTraits ops[] = {
 	[OP_CALL] = PURE,
 	[OP_EXISTS] = READS,
 	[OP_AGE] = {.known = true, .reads_attribute = true, .reads_clock = true},
+	[OP_LENGTH] = READS,
 	[OP_STEPS] = JUMPS,
+	[OP_INTERP] = PURE,
 	[OP_ENUM] = JUMPS,
+	[OP_CHANGED] = READS,
+	[OP_DELTA] = READS,
+	[OP_RATE] = READS,
 };
 /* clang-format on */
 
@@ -67,22 +78,34 @@ rule_op_operands(const RuleInstruction *instruction)
 	{
 		case OP_LITERAL:
 		case OP_LOAD:
+		case OP_RECALL:
+		case OP_OVERLAP:
 		case OP_EXISTS:
 		case OP_AGE:
+		case OP_LENGTH:
+		case OP_CHANGED:
+		case OP_DELTA:
 		case OP_JUMP:
 			return 0;
 		case OP_NEGATE:
 		case OP_NOT:
 		case OP_IN_TABLE:
 		case OP_IN_LIST:
+		case OP_LIKE:
+		case OP_PREFIX:
+		case OP_IS_NULL:
 		case OP_STEPS:
+		case OP_INTERP:
 		case OP_ENUM:
+		case OP_RATE:
 		case OP_UNLESS_FALSE:
 		case OP_UNLESS_TRUE:
 		case OP_BRANCH:
 			return 1;
 		case OP_CALL:
 			return instruction->index;
+		case OP_BETWEEN:
+			return 3;
 		default:
 			return 2;
 	}
@@ -115,6 +138,13 @@ smooth_recip(const double *low, const double *high)
 		negative &= denominator < 0;
 	}
 	return positive || negative;
+}
+
+/* x stays on one side of the origin. */
+static bool
+smooth_distance(const double *low, const double *high)
+{
+	return high[0] <= low[1] || low[0] >= high[1];
 }
 
 /* lo <= hi everywhere, or nowhere. */
@@ -151,6 +181,7 @@ static const RuleFunctionTraits functions[] = {
 	/* name          monotone    turns  floor  wobble  jumps  smooth */
 	{"abs", A(0), A(0), -1, 0, false, NULL},
 	{"clamp", ALL, 0, -1, 0, false, smooth_clamp},
+	{"distance", ALL, 0, -1, 0, false, smooth_distance},
 	/* not in decay: what log() is off by grows with the exponent */
 	{"exp_decay", ALL - A(2), 0, 3, 4, false, NULL},
 	{"gauss", ALL - A(2), A(0), 3, 4, false, NULL},

@@ -13,7 +13,7 @@
 typedef struct RuleOpTraits
 {
 	bool known;			  /* the rest holds, and of the input it reads nothing but what is told here */
-	bool reads_attribute; /* number `index` */
+	bool reads_attribute; /* number index & OPERAND_ATTRIBUTE */
 	bool reads_clock;
 	bool jumps_only; /* its result moves in jumps, however its operands move */
 } RuleOpTraits;

@@ -30,6 +30,7 @@ typedef struct Random
 	double clamp_low;
 	double clamp_high;
 	double round;
+	const char *combine;
 } Random;
 
 static inline uint64_t
@@ -91,8 +92,21 @@ random_condition(Random *r, int depth)
 {
 	static const char *const comparisons[] = {"<", "<=", ">", ">=", "=", "!="};
 
-	switch (depth > 0 ? random_below(r, 10) : random_below(r, 5))
+	switch (depth > 0 ? random_below(r, 13) : random_below(r, 5))
 	{
+		case 10:
+			random_expression(r, depth - 1);
+			random_write(r, " between %.17g and ", random_age(r));
+			random_expression(r, depth - 1);
+			break;
+		case 11:
+			random_write(r, "(");
+			random_expression(r, depth - 1);
+			random_write(r, ") is %snull", random_below(r, 2) ? "not " : "");
+			break;
+		case 12:
+			random_write(r, "(s0 like 'a%%' or changed(n0))");
+			break;
 		case 0:
 			random_write(r, "exists(n%d)", random_below(r, 4));
 			break;
@@ -133,8 +147,9 @@ random_steps(Random *r, int depth)
 {
 	double bound = 0;
 	int n = 1 + random_below(r, 5);
+	bool interp = random_below(r, 2);
 
-	random_write(r, "steps(");
+	random_write(r, interp ? "interp(" : "steps(");
 	random_expression(r, depth - 1);
 	random_write(r, ", [");
 	for (int i = 0; i < n; i++)
@@ -146,7 +161,7 @@ random_steps(Random *r, int depth)
 		random_number(r);
 		random_write(r, ")");
 	}
-	random_write(r, random_below(r, 3) ? "], below = 0.125)" : "])");
+	random_write(r, !interp && random_below(r, 3) ? "], below = 0.125)" : "])");
 }
 
 /* All functions of numbers; %e: an expression, %p: a positive number, %f: a fraction. */
@@ -241,7 +256,8 @@ random_expression(Random *r, int depth)
 static inline void
 random_clauses(Random *r)
 {
-	static const char *const missing[] = {"", " missing 0.75", " missing skip"};
+	static const char *const missing[] = {"", " missing 0.75", " missing skip", " missing reject item",
+										  " missing last known"};
 	static const char *const on_error[] = {"", "", " on_error 0.3", " on_error skip", " on_error quarantine"};
 
 	if (random_below(r, 3) == 0)
@@ -249,15 +265,22 @@ random_clauses(Random *r)
 		random_write(r, " when ");
 		random_condition(r, 2);
 	}
-	random_write(r, "%s%s", missing[random_below(r, 3)], on_error[random_below(r, 5)]);
+	random_write(r, "%s%s", missing[random_below(r, 8) % 5], on_error[random_below(r, 5)]);
 }
 
 static inline void
 random_statement(Random *r, int i)
 {
 	static const double weights[] = {1, 0.6, 0.3, 0.1, -0.5, 2};
-	int which = i == 0 ? 0 : random_below(r, 5);
+	int which = i == 0 ? 0 : random_below(r, 6);
 
+	if (which == 5)
+	{
+		random_write(r, "tier %d when ", random_below(r, 7) - 3);
+		random_condition(r, 2);
+		random_write(r, random_below(r, 4) ? "\n" : " on_error quarantine\n");
+		return;
+	}
 	if (which < 3)
 		random_write(r, "term t%d weight %g ", i, weights[random_below(r, 6)]);
 	else
@@ -272,6 +295,7 @@ static inline void
 random_definition(Random *r, uint64_t seed, double unit)
 {
 	static const double rounds[] = {RULES_ROUND_DEFAULT, 0.1, 0.0001, 1, 0.01};
+	static const char *const combines[] = {"sum", "mult", "avg", "max", "min", "first"};
 	int n;
 
 	r->state = seed;
@@ -287,6 +311,8 @@ random_definition(Random *r, uint64_t seed, double unit)
 	}
 	for (int i = 0; i < n; i++)
 		random_statement(r, i);
+	r->combine = random_below(r, 2) ? "sum" : combines[random_below(r, 6)];
+	random_write(r, "combine %s\n", r->combine);
 	r->has_clamp = random_below(r, 4) == 0;
 	r->clamp_low = -random_below(r, 3);
 	r->clamp_high = 1 + random_below(r, 10);

@@ -114,6 +114,25 @@ jumps_are_met_to_the_microsecond(void **state)
 	expect_next("term a max(age(t), 10)\nclamp 0 .. 10", t0, 0, RULES_NEVER);
 	expect_next("term a flag(age(t) > 1h, 1)\nclamp 3 .. 10", t0, 0, RULES_NEVER);
 	expect_next("term a flag(age(t) > 1h, age(u), 1)", t0, 0, 3600 * SECOND + 1);
+	expect_next("term a flag(age(t) between 1min and 1h, 1)", t0, 0, 60 * SECOND);
+	expect_next("term a flag(age(t) between 1min and 1h, 1)", t0, 60 * SECOND, 3600 * SECOND + 1);
+	expect_next("term a flag(age(t) not between 1min and u, 1)", t0, 9, 60 * SECOND);
+	expect_next("term a flag(age(t) is null, 1)", t0, 9, RULES_NEVER);
+	expect_next("term a 1\ntier 3 when age(t) < 1h\ntier 2 when age(t) < 2h", t0, 9, 3600 * SECOND);
+	expect_next("term a 1\ntier 3 when age(t) < 1h\ntier 2 when age(t) < 2h", t0, 3600 * SECOND,
+				7200 * SECOND);
+	expect_next("term a 1\ntier -1 when age(t) >= 1h", t0, 0, 3600 * SECOND);
+	expect_next("term a interp(age(t), [(60, 0), (120, 60)])\nround 10", t0, 0, 65 * SECOND + 1);
+	expect_next("term a interp(age(t), [(60, 0), (120, 60)])\nround 10", t0, 120 * SECOND, RULES_NEVER);
+	expect_next("term a distance(age(t), 60, 10)\nround 10", t0, 0, 5 * SECOND);
+	expect_next("term a distance(age(t), 60, 10)\nround 10", t0, 5 * SECOND, 15 * SECOND + 1);
+	expect_next("term a distance(age(t), 60, 10)\nround 10", t0, 46 * SECOND, 75 * SECOND + 1);
+	expect_next("term a 5\nterm b age(t)\ncombine max\nround 1", t0, 0, 5500000);
+	expect_next("term a 5\nterm b age(t)\ncombine min\nround 1", t0, 5 * SECOND, RULES_NEVER);
+	expect_next("term a weight 3 5\nterm b age(t)\ncombine avg\nround 1", t0, 5 * SECOND, 7 * SECOND);
+	expect_next("term a 5\nterm b 2 + age(t)\ncombine mult\nround 10", t0, 0, SECOND);
+	expect_next("term a 5 when age(t) < 1h\nterm b 2\ncombine first", t0, 0, 3600 * SECOND);
+	expect_next("term a 5\nterm b steps(age(t), [(1h, 1)]) missing reject item", t0, 0, 3600 * SECOND);
 }
 
 static void
@@ -253,7 +272,8 @@ drift_is_what_reaches_the_score_without_a_step(void **state)
 static bool
 alike(const RuleResult *a, const RuleResult *b)
 {
-	return a->outcome == b->outcome && (a->outcome != RULE_SCORE || a->score == b->score);
+	return a->outcome == b->outcome &&
+		   (a->outcome != RULE_SCORE || (a->score == b->score && a->tier == b->tier));
 }
 
 static void

@@ -190,8 +190,15 @@ attributes_a_statement_reads_are_told(void **state)
 
 /* The score from what was told, and the settings that the definition was written with. */
 static double
-recombine(const Random *r, const Heard *heard)
+recombine(const Random *r, const Heard *heard, int *tier)
 {
+	char combine = strcmp(r->combine, "max") == 0	? '>'
+				   : strcmp(r->combine, "min") == 0 ? '<'
+													: r->combine[0];
+	double weights = 0;
+	bool any = false;
+	bool overflow = false;
+	bool has_tier = false;
 	double terms = 0;
 	double boosts = 0;
 	double factors = 1;
@@ -204,13 +211,33 @@ recombine(const Random *r, const Heard *heard)
 		if (!line->counts)
 			continue;
 		if (line->kind == RULE_LINE_TERM)
-			terms += line->contribution;
+		{
+			const double c = line->contribution;
+
+			if (combine == 's' || combine == 'a' || !any)
+				terms = combine == 's' || any ? terms + c : c;
+			else if (combine == 'm')
+				terms *= c;
+			else if (combine == '>' ? c > terms : combine == '<' && c < terms)
+				terms = c;
+			overflow |= combine != 's' && !isfinite(c);
+			weights += line->weight;
+			any = true;
+		}
+		else if (line->kind == RULE_LINE_TIER && (!has_tier || (int) line->value > *tier))
+		{
+			*tier = (int) line->value;
+			has_tier = true;
+		}
 		else if (line->kind == RULE_LINE_BOOST)
 			boosts += line->contribution;
 		else if (line->kind == RULE_LINE_FACTOR)
 			factors *= line->contribution;
 	}
-	score = (terms + boosts) * factors;
+	if (combine == 'a' && any)
+		terms /= weights;
+	assert_string_equal(heard->totals.combine, r->combine);
+	score = overflow ? (double) INFINITY : (terms + boosts) * factors;
 	if (!isfinite(score))
 		score = 0.4; /* the only on_error of random definitions that gives a score then */
 	assert_memory_equal(&score, &heard->totals.before_clamp, sizeof(score));
@@ -243,6 +270,7 @@ what_is_told_makes_the_emitted_score(void **state)
 			RuleResult result;
 			Heard heard;
 			double again;
+			int tier = 0;
 
 			random_item(&r, program, 0, values);
 			rules_evaluate(program, &(RuleInput){.values = values, .now_us = 0}, &result);
@@ -251,7 +279,8 @@ what_is_told_makes_the_emitted_score(void **state)
 			assert_memory_equal(&heard.result.score, &result.score, sizeof(double));
 			if (result.outcome != RULE_SCORE)
 				continue;
-			again = recombine(&r, &heard);
+			again = recombine(&r, &heard, &tier);
+			assert_int_equal(tier, result.tier);
 			assert_memory_equal(&again, &result.score, sizeof(double));
 			scores++;
 		}
