@@ -5,8 +5,8 @@
  * error ends its statement; the statement's policy says what then.  Nothing is allocated, nothing
  * recurses, and no cell ever holds a number that is not finite.
  */
+#include "fast.h"
 #include "json_list.h"
-#include "machine.h"
 #include "pattern.h"
 
 #include <math.h>
@@ -1179,35 +1179,75 @@ evaluate_tier(Machine *machine, const RuleProgram *program, const RuleBlock *blo
 	return BLOCK_LEFT_OUT;
 }
 
-/* *result is filled where the item has no score.  False then. */
-static inline __attribute__((always_inline)) bool
+/* Block i. *result is filled where the item has no score.  False then. */
+static inline bool
+add_computed(Machine *machine, const RuleProgram *program, int i, Totals *totals, RuleResult *result,
+			 RuleTrace *trace)
+{
+	const RuleBlock *block = &program->blocks[i];
+	double value = 0;
+	BlockOutcome outcome = block->kind == STATEMENT_TIER ? evaluate_tier(machine, program, block, totals)
+														 : block_evaluate(machine, program, block, &value);
+
+	if (trace != NULL)
+		trace->block(trace, machine, block, machine->why <= RULE_COUNTS_ERROR, value);
+	switch (outcome)
+	{
+		case BLOCK_VALUE:
+			add_block(program->combine, totals, block, value);
+			return true;
+		case BLOCK_LEFT_OUT:
+			return true;
+		case BLOCK_REJECTED:
+			return false;
+		case BLOCK_QUARANTINE:
+			quarantine(result, block->name, machine->reason);
+			return false;
+	}
+	return false;
+}
+
+static inline bool
 add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result, RuleTrace *trace)
 {
+	if (!where_holds(machine, program, result, trace))
+		return false;
 	for (int i = 0; i < program->nblocks; i++)
-	{
-		const RuleBlock *block = &program->blocks[i];
-		double value = 0;
-		BlockOutcome outcome = block->kind == STATEMENT_TIER
-								   ? evaluate_tier(machine, program, block, totals)
-								   : block_evaluate(machine, program, block, &value);
-
-		if (trace != NULL)
-			trace->block(trace, machine, block, machine->why <= RULE_COUNTS_ERROR, value);
-		switch (outcome)
-		{
-			case BLOCK_VALUE:
-				add_block(program->combine, totals, block, value);
-				break;
-			case BLOCK_LEFT_OUT:
-				break;
-			case BLOCK_REJECTED:
-				return false;
-			case BLOCK_QUARANTINE:
-				quarantine(result, block->name, machine->reason);
-				return false;
-		}
-	}
+		if (!add_computed(machine, program, i, totals, result, trace))
+			return false;
 	return true;
+}
+
+/* The usual course, and the machine where it stops. */
+static bool
+add_fast(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result)
+{
+	FastSums sums = {.factors = 1};
+	int block = FAST_WHERE;
+
+	for (;;)
+	{
+		switch (rule_fast_run(program->fast, machine->values, machine->now_us, &block, &sums))
+		{
+			case FAST_END:
+				totals->terms = sums.terms;
+				totals->boosts = sums.boosts;
+				totals->factors = sums.factors;
+				return true;
+			case FAST_OUTSIDE:
+				return false;
+			case FAST_HELP:
+				break;
+		}
+		totals->terms = sums.terms;
+		totals->boosts = sums.boosts;
+		totals->factors = sums.factors;
+		if (block == FAST_WHERE ? !where_holds(machine, program, result, NULL)
+								: !add_computed(machine, program, block, totals, result, NULL))
+			return false;
+		sums = (FastSums){totals->terms, totals->boosts, totals->factors};
+		block++;
+	}
 }
 
 /* Compiled twice, with a listener and without: the same steps, and no cost where nobody listens. */
@@ -1223,9 +1263,8 @@ evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result,
 	Totals totals = {.factors = 1};
 
 	*result = (RuleResult){.outcome = RULE_OUTSIDE};
-	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
-	if (!where_holds(&machine, program, result, trace) ||
-		!add_blocks(&machine, program, &totals, result, trace))
+	if (trace == NULL && program->fast != NULL ? !add_fast(&machine, program, &totals, result)
+											   : !add_blocks(&machine, program, &totals, result, trace))
 		return;
 	if (program->combine == COMBINE_AVERAGE && totals.any)
 		totals.terms /= totals.weights;

@@ -96,8 +96,9 @@ struct RuleProgram
 	int nblocks;
 	const RuleAttribute *attributes;
 	int nattributes;
-	const bool *reads_previous; /* per attribute */
-	const RuleSource *sources;	/* all statements as written */
+	const bool *reads_previous;		/* per attribute */
+	const struct FastProgram *fast; /* its usual course, or NULL */
+	const RuleSource *sources;		/* all statements as written */
 	int nsources;
 	bool use_clock;
 	bool use_previous;

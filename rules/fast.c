@@ -1,0 +1,850 @@
+/*
+ * fast.c -- see fast.h.
+ *
+ * The stack holds doubles; true is 1 and false 0.  What kind a cell is of is known when the steps are
+ * made, for every operation has one; an attribute is a number unless what follows it wants a text.
+ */
+#include "fast.h"
+
+#include <math.h>
+
+#define STACK_MAX 64		/* deeper blocks are left to the machine */
+#define SCAN_MAX 16			/* tables up to here are looked through from the start */
+#define STEPS_BLOCK_MAX 512 /* of one block */
+
+typedef enum
+{
+	FAST_NUMBER,	/* push a */
+	FAST_LOAD,		/* push attribute `index` */
+	FAST_AGE,		/* push its age */
+	FAST_EXISTS,	/* push whether it is there */
+	FAST_TEXT_IS,	/* push whether attribute `index` is the literal's text */
+	FAST_TEXT_IN,	/* push whether it is in the table */
+	FAST_TEXT_ENUM, /* push the table's value for it */
+	FAST_LIST_HAS,	/* push whether list `index` has the literal's text */
+	FAST_ADD,
+	FAST_SUBTRACT,
+	FAST_MULTIPLY,
+	FAST_DIVIDE,
+	FAST_LEAST,
+	FAST_GREATEST,
+	FAST_NEGATE,
+	FAST_LESS,
+	FAST_LESS_EQUAL,
+	FAST_GREATER,
+	FAST_GREATER_EQUAL,
+	FAST_EQUAL,
+	FAST_NOT_EQUAL,
+	FAST_NOT,
+	FAST_AND,
+	FAST_OR,
+	FAST_UNLESS_FALSE,
+	FAST_UNLESS_TRUE,
+	FAST_BRANCH,
+	FAST_JUMP,
+	FAST_STEPS,
+	FAST_INTERP,
+	FAST_CALL,		 /* `index` arguments on the stack */
+	FAST_CALL_FIRST, /* the first argument on the stack, the others in `constants` */
+	FAST_LOG1P,		 /* alike, without a call; a: f */
+	FAST_SATURATION, /* a: p */
+	FAST_EXP_DECAY,	 /* a: ln(decay), b: scale, c: floor */
+	FAST_WHEN,		 /* go on at target unless true */
+	FAST_WHERE_IS,	 /* outside unless true */
+	FAST_TERM,		 /* a: weight */
+	FAST_BOOST,
+	FAST_FACTOR,
+	FAST_ASK, /* the machine */
+	FAST_STOP,
+} FastOp;
+
+typedef struct FastTable
+{
+	int n;
+	double values[]; /* below or else, then of each entry; behind them the n bounds */
+} FastTable;
+
+typedef struct FastStep
+{
+	uint16_t op;
+	uint16_t index;
+	uint16_t block;	 /* which asks for help */
+	uint16_t target; /* step to jump to; FAST_LOAD and the like: the block's last step, if a missing value
+					  * makes the block's missing, else 0 */
+	double a;
+	double b;
+	union
+	{
+		double c;
+		const RuleLiteral *literal;
+		const RuleTable *table;
+		const FastTable *steps;
+		const RuleFunction *function;
+	};
+	const double *constants;
+} FastStep;
+
+struct FastProgram
+{
+	const RuleBlock *blocks;
+	const uint16_t *starts; /* of where, then of block i at i + 1, then the end */
+	const FastStep *steps;
+};
+
+/* ---- making the steps ------------------------------------------------------------------------- */
+
+typedef enum
+{
+	CELL_NUMBER,
+	CELL_BOOL,
+} CellType;
+
+typedef struct Maker
+{
+	const RuleProgram *program;
+	const RuleMemory *memory;
+	FastStep *steps;
+	int n;
+	CellType cells[STACK_MAX]; /* of the block being made */
+	int depth;
+	int block;
+	uint16_t where[STEPS_BLOCK_MAX]; /* step of the block's instruction i */
+} Maker;
+
+static FastStep *
+add(Maker *maker, FastOp op, int index)
+{
+	FastStep *step = &maker->steps[maker->n++];
+
+	memset(step, 0, sizeof(*step));
+	step->op = (uint16_t) op;
+	step->index = (uint16_t) index;
+	step->block = (uint16_t) maker->block;
+	return step;
+}
+
+static bool
+push(Maker *maker, CellType type)
+{
+	if (maker->depth == STACK_MAX)
+		return false;
+	maker->cells[maker->depth++] = type;
+	return true;
+}
+
+/* The n uppermost cells are of that type, and one of another replaces them. */
+static bool
+replace(Maker *maker, int n, CellType from, CellType to)
+{
+	if (maker->depth < n)
+		return false;
+	for (int i = 1; i <= n; i++)
+		if (maker->cells[maker->depth - i] != from)
+			return false;
+	maker->depth -= n;
+	return push(maker, to);
+}
+
+static const FastTable *
+make_steps_table(Maker *maker, const RuleTable *table)
+{
+	size_t n = (size_t) table->n;
+	FastTable *copy =
+		maker->memory->alloc(maker->memory->context, sizeof(*copy) + (2 * n + 1) * sizeof(double));
+
+	copy->n = table->n;
+	copy->values[0] = table->has_other ? table->other : (double) NAN;
+	for (size_t i = 0; i < n; i++)
+	{
+		copy->values[1 + i] = table->entries[i].value;
+		copy->values[1 + n + i] = table->entries[i].key.number;
+	}
+	return copy;
+}
+
+static bool
+name_is(const RuleFunction *function, const char *name)
+{
+	return strcmp(function->name, name) == 0;
+}
+
+/* The functions that rankings are full of: the operations of functions.c, in their order. */
+static void
+specialize(FastStep *step, const RuleFunction *function, const double *a)
+{
+	RuleDomain domain = function->arguments[0].domain;
+
+	if (name_is(function, "log1p") && domain == DOMAIN_NOT_NEGATIVE)
+		step->op = FAST_LOG1P;
+	else if (name_is(function, "saturation") && domain == DOMAIN_NOT_NEGATIVE)
+		step->op = FAST_SATURATION;
+	else if (name_is(function, "exp_decay") && domain == DOMAIN_ANY)
+	{
+		step->op = FAST_EXP_DECAY;
+		step->a = log(a[2]);
+		step->b = a[1];
+		step->c = a[3];
+		return;
+	}
+	step->a = a[1];
+}
+
+/* Whether some way comes by a jump to one of the n instructions up to `at`, the first of them aside. */
+static bool
+jumped_into(const Maker *maker, int at, int n)
+{
+	for (int i = maker->n - 1; i >= 0 && maker->steps[i].block == (uint16_t) maker->block; i--)
+		if (maker->steps[i].op >= FAST_UNLESS_FALSE && maker->steps[i].op <= FAST_JUMP &&
+			maker->steps[i].index > at - n + 1 && maker->steps[i].index <= at)
+			return true;
+	return false;
+}
+
+/* All arguments but the first are the literals just pushed, and inside their domains. */
+static bool
+constant_arguments(const Maker *maker, const RuleInstruction *call, double *constants)
+{
+	const RuleFunction *function = call->function;
+	int n = function->narguments - 1;
+
+	if (n == 0 || jumped_into(maker, (int) (call - maker->program->instructions), n + 1))
+		return false;
+	for (int i = 1; i <= n; i++)
+	{
+		const RuleInstruction *literal = call - n - 1 + i;
+
+		if (literal->op != OP_LITERAL ||
+			!rule_domain_has(function->arguments[i].domain, literal->literal->number))
+			return false;
+		constants[i] = literal->literal->number;
+	}
+	return true;
+}
+
+static bool
+make_call(Maker *maker, const RuleInstruction *i)
+{
+	const RuleFunction *function = i->function;
+	double constants[RULES_ARGUMENTS_MAX] = {0};
+	double *copy;
+	FastStep *step;
+
+	if (!replace(maker, function->narguments, CELL_NUMBER, CELL_NUMBER))
+		return false;
+	if (!constant_arguments(maker, i, constants))
+	{
+		add(maker, FAST_CALL, function->narguments)->function = function;
+		return true;
+	}
+	maker->n -= function->narguments - 1;
+	copy = maker->memory->alloc(maker->memory->context, sizeof(constants));
+	memcpy(copy, constants, sizeof(constants));
+	step = add(maker, FAST_CALL_FIRST, function->narguments);
+	step->function = function;
+	step->constants = copy;
+	specialize(step, function, constants);
+	return true;
+}
+
+static FastOp
+compare_op(RuleSymbol symbol)
+{
+	switch (symbol)
+	{
+		case SYMBOL_EQUAL:
+			return FAST_EQUAL;
+		case SYMBOL_NOT_EQUAL:
+			return FAST_NOT_EQUAL;
+		case SYMBOL_LESS:
+			return FAST_LESS;
+		case SYMBOL_LESS_EQUAL:
+			return FAST_LESS_EQUAL;
+		case SYMBOL_GREATER:
+			return FAST_GREATER;
+		default:
+			return FAST_GREATER_EQUAL;
+	}
+}
+
+static bool
+make_steps(Maker *maker, const RuleTable *table)
+{
+	if (!replace(maker, 1, CELL_NUMBER, CELL_NUMBER) || table->n > SCAN_MAX)
+		return false;
+	add(maker, FAST_STEPS, 0)->steps = make_steps_table(maker, table);
+	return true;
+}
+
+/* An attribute that is wanted as text; *used: instructions that became of it. */
+static bool
+make_text(Maker *maker, const RuleInstruction *i, int left, int *used)
+{
+	if (left > 1 && (i[1].op == OP_IN_TABLE || i[1].op == OP_ENUM) && i[1].table->kind == RULE_TEXT &&
+		i[1].table->n <= SCAN_MAX)
+	{
+		*used = 2;
+		add(maker, i[1].op == OP_ENUM ? FAST_TEXT_ENUM : FAST_TEXT_IN, i->index)->table = i[1].table;
+		return push(maker, i[1].op == OP_ENUM ? CELL_NUMBER : CELL_BOOL);
+	}
+	if (left > 2 && i[1].op == OP_LITERAL && i[1].literal->kind == RULE_TEXT && i[2].op == OP_COMPARE &&
+		(i[2].index == SYMBOL_EQUAL || i[2].index == SYMBOL_NOT_EQUAL))
+	{
+		*used = 3;
+		add(maker, FAST_TEXT_IS, i->index)->literal = i[1].literal;
+		if (i[2].index == SYMBOL_NOT_EQUAL)
+			add(maker, FAST_NOT, 0);
+		return push(maker, CELL_BOOL);
+	}
+	return false;
+}
+
+static bool
+make_literal(Maker *maker, const RuleInstruction *i, int left, int *used)
+{
+	if (i->literal->kind == RULE_NUMBER)
+	{
+		add(maker, FAST_NUMBER, 0)->a = i->literal->number;
+		return push(maker, CELL_NUMBER);
+	}
+	if (i->literal->kind == RULE_TEXT && left > 1 && i[1].op == OP_IN_LIST && i[1].index <= OPERAND_ATTRIBUTE)
+	{
+		*used = 2;
+		add(maker, FAST_LIST_HAS, i[1].index)->literal = i->literal;
+		return push(maker, CELL_BOOL);
+	}
+	return false;
+}
+
+static bool
+make_binary(Maker *maker, FastOp op, CellType from, CellType to)
+{
+	add(maker, op, 0);
+	return replace(maker, 2, from, to);
+}
+
+/* A jump's target is an instruction of the block until all of them are known. */
+static bool
+make_jump(Maker *maker, FastOp op, const RuleInstruction *i)
+{
+	add(maker, op, i->index);
+	if (maker->depth == 0)
+		return false;
+	if (op == FAST_BRANCH || op == FAST_JUMP)
+		maker->depth--;
+	return op == FAST_JUMP || maker->cells[maker->depth - (op != FAST_BRANCH)] == CELL_BOOL;
+}
+
+static bool
+make_step(Maker *maker, const RuleInstruction *i, int left, int *used)
+{
+	*used = 1;
+	switch ((RuleOp) i->op)
+	{
+		case OP_LITERAL:
+			return make_literal(maker, i, left, used);
+		case OP_LOAD:
+			if (make_text(maker, i, left, used))
+				return true;
+			add(maker, FAST_LOAD, i->index);
+			return push(maker, CELL_NUMBER);
+		case OP_AGE:
+			add(maker, FAST_AGE, i->index);
+			return i->index <= OPERAND_ATTRIBUTE && push(maker, CELL_NUMBER);
+		case OP_EXISTS:
+			add(maker, FAST_EXISTS, i->index);
+			return i->index <= OPERAND_ATTRIBUTE && push(maker, CELL_BOOL);
+		case OP_ADD:
+			return make_binary(maker, FAST_ADD, CELL_NUMBER, CELL_NUMBER);
+		case OP_SUBTRACT:
+			return make_binary(maker, FAST_SUBTRACT, CELL_NUMBER, CELL_NUMBER);
+		case OP_MULTIPLY:
+			return make_binary(maker, FAST_MULTIPLY, CELL_NUMBER, CELL_NUMBER);
+		case OP_DIVIDE:
+			return make_binary(maker, FAST_DIVIDE, CELL_NUMBER, CELL_NUMBER);
+		case OP_LEAST:
+			return make_binary(maker, FAST_LEAST, CELL_NUMBER, CELL_NUMBER);
+		case OP_GREATEST:
+			return make_binary(maker, FAST_GREATEST, CELL_NUMBER, CELL_NUMBER);
+		case OP_COMPARE:
+			return make_binary(maker, compare_op((RuleSymbol) i->index), CELL_NUMBER, CELL_BOOL);
+		case OP_AND:
+			return make_binary(maker, FAST_AND, CELL_BOOL, CELL_BOOL);
+		case OP_OR:
+			return make_binary(maker, FAST_OR, CELL_BOOL, CELL_BOOL);
+		case OP_NEGATE:
+			add(maker, FAST_NEGATE, 0);
+			return replace(maker, 1, CELL_NUMBER, CELL_NUMBER);
+		case OP_NOT:
+			add(maker, FAST_NOT, 0);
+			return replace(maker, 1, CELL_BOOL, CELL_BOOL);
+		case OP_UNLESS_FALSE:
+			return make_jump(maker, FAST_UNLESS_FALSE, i);
+		case OP_UNLESS_TRUE:
+			return make_jump(maker, FAST_UNLESS_TRUE, i);
+		case OP_BRANCH:
+			return make_jump(maker, FAST_BRANCH, i);
+		case OP_JUMP:
+			return make_jump(maker, FAST_JUMP, i);
+		case OP_CALL:
+			return make_call(maker, i);
+		case OP_STEPS:
+			return make_steps(maker, i->table);
+		case OP_INTERP:
+			add(maker, FAST_INTERP, 0)->table = i->table;
+			return replace(maker, 1, CELL_NUMBER, CELL_NUMBER);
+		default:
+			return false;
+	}
+}
+
+/* Instructions [from, to) as steps that leave one cell of a type. */
+static bool
+make_range(Maker *maker, int from, int to, CellType type)
+{
+	int first = maker->n;
+	int used;
+
+	if (to - from >= STEPS_BLOCK_MAX)
+		return false;
+	maker->depth = 0;
+	for (int at = from; at < to; at += used)
+	{
+		int begins = maker->n;
+
+		if (!make_step(maker, &maker->program->instructions[at], to - at, &used))
+			return false;
+		for (int i = 0; i < used; i++) /* nothing jumps into what became one step */
+			maker->where[at + i - from] = (uint16_t) begins;
+	}
+	maker->where[to - from] = (uint16_t) maker->n;
+	for (int i = first; i < maker->n; i++)
+		if (maker->steps[i].op >= FAST_UNLESS_FALSE && maker->steps[i].op <= FAST_JUMP)
+			maker->steps[i].target = maker->where[maker->steps[i].index - from];
+	return maker->depth == 1 && maker->cells[0] == type;
+}
+
+/* How many cells a step takes and leaves one for; -1: it jumps, or asks whether something is there. */
+static int
+operands_of(const FastStep *step)
+{
+	if (step->op <= FAST_LIST_HAS)
+		return step->op == FAST_EXISTS ? -1 : 0;
+	if (step->op >= FAST_UNLESS_FALSE && step->op <= FAST_JUMP)
+		return -1;
+	if (step->op == FAST_CALL)
+		return step->index;
+	return step->op >= FAST_ADD && step->op <= FAST_OR && step->op != FAST_NEGATE && step->op != FAST_NOT ? 2
+																										  : 1;
+}
+
+/*
+ * Where one attribute is all that a value is made of, a missing one makes the value missing.  The
+ * rest are literals, and every operation has the attribute among what it works on: nothing else can
+ * fail before.
+ */
+static void
+mark_missing(Maker *maker, int first, int last)
+{
+	bool made_of_it[STACK_MAX] = {false};
+	FastStep *only = NULL;
+	int depth = 0;
+
+	for (int i = first; i < last; i++)
+	{
+		FastStep *step = &maker->steps[i];
+		int operands = operands_of(step);
+		bool made = false;
+
+		if (operands < 0 || (operands == 0 && step->op != FAST_NUMBER && only != NULL))
+			return;
+		for (int operand = 1; operand <= operands; operand++)
+			made |= made_of_it[depth - operand];
+		if (operands > 0 && !made)
+			return;
+		depth -= operands;
+		made_of_it[depth++] = made || (operands == 0 && step->op != FAST_NUMBER);
+		if (operands == 0 && step->op != FAST_NUMBER)
+			only = step;
+	}
+	if (only != NULL && maker->program->blocks[maker->block].missing.action != POLICY_REJECT)
+		only->target = (uint16_t) last;
+}
+
+static bool
+make_block(Maker *maker, const RuleBlock *block)
+{
+	static const FastOp ends[] = {
+		[STATEMENT_TERM] = FAST_TERM, [STATEMENT_BOOST] = FAST_BOOST, [STATEMENT_FACTOR] = FAST_FACTOR};
+	int when = -1;
+	int first;
+
+	if (block->kind == STATEMENT_TIER)
+		return false;
+	if (block->when < block->value)
+	{
+		if (!make_range(maker, block->when, block->value, CELL_BOOL))
+			return false;
+		when = maker->n;
+		add(maker, FAST_WHEN, 0);
+	}
+	first = maker->n;
+	if (!make_range(maker, block->value, block->end, CELL_NUMBER))
+		return false;
+	mark_missing(maker, first, maker->n);
+	add(maker, ends[block->kind], 0)->a = block->weight;
+	if (when >= 0)
+		maker->steps[when].target = (uint16_t) maker->n;
+	return true;
+}
+
+static void
+make_or_ask(Maker *maker, int block)
+{
+	const RuleBlock *where = maker->program->where;
+	int first = maker->n;
+
+	maker->block = block;
+	if (block == FAST_WHERE ? make_range(maker, where->value, where->end, CELL_BOOL)
+							: make_block(maker, &maker->program->blocks[block]))
+	{
+		if (block == FAST_WHERE)
+			add(maker, FAST_WHERE_IS, 0);
+		return;
+	}
+	maker->n = first;
+	add(maker, FAST_ASK, 0);
+}
+
+const FastProgram *
+rule_fast_make(const RuleProgram *program, const RuleMemory *memory)
+{
+	/* an instruction becomes two steps at most, a block has two of its own */
+	size_t most = 2 * (size_t) program->ninstructions + 3 * (size_t) program->nblocks + 4;
+	Maker maker = {.program = program, .memory = memory};
+	uint16_t *starts;
+	FastProgram *fast;
+
+	if (program->combine != COMBINE_SUM)
+		return NULL;
+	maker.steps = memory->alloc(memory->context, most * sizeof(*maker.steps));
+	starts = memory->alloc(memory->context, ((size_t) program->nblocks + 2) * sizeof(*starts));
+	fast = memory->alloc(memory->context, sizeof(*fast));
+	starts[0] = 0;
+	if (program->where != NULL)
+		make_or_ask(&maker, FAST_WHERE);
+	for (int i = 0; i < program->nblocks; i++)
+	{
+		starts[i + 1] = (uint16_t) maker.n;
+		make_or_ask(&maker, i);
+	}
+	starts[program->nblocks + 1] = (uint16_t) maker.n;
+	maker.block = program->nblocks;
+	add(&maker, FAST_STOP, 0);
+	*fast = (FastProgram){.blocks = program->blocks, .starts = starts, .steps = maker.steps};
+	return fast;
+}
+
+/* ---- running them ----------------------------------------------------------------------------- */
+
+static inline bool
+age_of(const RuleValue *value, int64_t now_us, double *age)
+{
+	int64_t time_us;
+
+	if (value->kind == RULE_TIME)
+		time_us = value->time_us;
+	else if (value->has_own_time && value->kind != RULE_TEXT)
+		time_us = value->own_time_us;
+	else
+		return false;
+	*age = time_us >= now_us ? 0 : (double) ((uint64_t) now_us - (uint64_t) time_us) / 1e6;
+	return time_us != INT64_MIN;
+}
+
+static inline bool
+text_equal(Slice a, Slice b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+static inline const RuleEntry *
+table_text(const RuleTable *table, Slice text)
+{
+	for (int i = 0; i < table->n; i++)
+		if (text_equal(table->entries[i].key.text, text))
+			return &table->entries[i];
+	return NULL;
+}
+
+static bool
+list_has(Slice list, Slice text)
+{
+	WireCursor cursor = wire_cursor(list);
+	WireValue element;
+	Slice body;
+
+	while (wire_value_next(&cursor, &body))
+		if (wire_value(body, &element) && element.kind == VALUE_TEXT && text_equal(element.bytes, text))
+			return true;
+	return false;
+}
+
+/* Without a branch to be mispredicted: how many bounds are reached. */
+static inline double
+steps_value(const FastTable *table, double x)
+{
+	const double *bounds = table->values + 1 + table->n;
+	int reached = 0;
+
+	for (int i = 0; i < table->n; i++)
+		reached += x >= bounds[i];
+	return table->values[reached];
+}
+
+static inline bool
+call_function(const RuleFunction *function, const double *a, double *value)
+{
+	for (int i = 0; i < function->narguments; i++)
+		if (!rule_domain_has(function->arguments[i].domain, a[i]))
+			return false;
+	*value = function->compute(a);
+	return true;
+}
+
+static inline bool
+call_first(const FastStep *step, double *cell)
+{
+	double a[RULES_ARGUMENTS_MAX];
+
+	memcpy(a, step->constants, sizeof(a));
+	a[0] = *cell;
+	if (!rule_domain_has(step->function->arguments[0].domain, a[0]))
+		return false;
+	*cell = step->function->compute(a);
+	return true;
+}
+
+/* Whether a missing value makes the block's value missing, and nothing else happens. */
+static inline bool
+settles(const FastStep *step, const RuleValue *value)
+{
+	return value->kind == RULE_MISSING && step->target != 0 && !value->has_own_time;
+}
+
+#define NUMBER(value)                                                                                        \
+	do                                                                                                       \
+	{                                                                                                        \
+		double number_ = (value);                                                                            \
+		if (__builtin_expect(!isfinite(number_), false))                                                     \
+			goto help;                                                                                       \
+		top[-1] = number_;                                                                                   \
+	} while (0)
+#define BOOLEAN(value) (top[-1] = (value) ? 1 : 0)
+
+FastOutcome
+rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, int *block, FastSums *sums)
+{
+	double stack[STACK_MAX];
+	double *top = stack;
+	const FastStep *next = &fast->steps[fast->starts[*block + 1]];
+	const FastStep *step;
+	const RuleValue *value;
+	const RuleEntry *entry;
+	double terms = sums->terms;
+
+	for (;;)
+	{
+		step = next++;
+		switch ((FastOp) step->op)
+		{
+			case FAST_NUMBER:
+				*top++ = step->a;
+				break;
+			case FAST_LOAD:
+				value = &values[step->index];
+				if (__builtin_expect(value->kind != RULE_NUMBER || !isfinite(value->number), false))
+					goto unusual;
+				*top++ = value->number;
+				break;
+			case FAST_AGE:
+				value = &values[step->index];
+				if (!age_of(value, now_us, top))
+					goto unusual;
+				top++;
+				break;
+			case FAST_EXISTS:
+				*top++ = values[step->index].kind != RULE_MISSING;
+				break;
+			case FAST_TEXT_IS:
+				value = &values[step->index];
+				if (value->kind != RULE_TEXT)
+					goto unusual;
+				*top++ = text_equal(value->bytes, step->literal->text);
+				break;
+			case FAST_TEXT_IN:
+				value = &values[step->index];
+				if (value->kind != RULE_TEXT)
+					goto unusual;
+				*top++ = table_text(step->table, value->bytes) != NULL;
+				break;
+			case FAST_TEXT_ENUM:
+				value = &values[step->index];
+				if (value->kind != RULE_TEXT)
+					goto unusual;
+				entry = table_text(step->table, value->bytes);
+				if (entry == NULL && !step->table->has_other)
+					goto help;
+				*top++ = entry != NULL ? entry->value : step->table->other;
+				break;
+			case FAST_LIST_HAS:
+				value = &values[step->index];
+				if (value->kind != RULE_LIST || value->list_is_json)
+					goto unusual;
+				*top++ = list_has(value->bytes, step->literal->text);
+				break;
+			case FAST_ADD:
+				top--;
+				NUMBER(top[-1] + top[0]);
+				break;
+			case FAST_SUBTRACT:
+				top--;
+				NUMBER(top[-1] - top[0]);
+				break;
+			case FAST_MULTIPLY:
+				top--;
+				NUMBER(top[-1] * top[0]);
+				break;
+			case FAST_DIVIDE:
+				top--;
+				NUMBER(top[-1] / top[0]); /* by 0 it is not finite */
+				break;
+			case FAST_LEAST:
+				top--;
+				top[-1] = top[0] < top[-1] ? top[0] : top[-1];
+				break;
+			case FAST_GREATEST:
+				top--;
+				top[-1] = top[0] > top[-1] ? top[0] : top[-1];
+				break;
+			case FAST_NEGATE:
+				top[-1] = -top[-1];
+				break;
+			case FAST_LESS:
+				top--;
+				BOOLEAN(top[-1] < top[0]);
+				break;
+			case FAST_LESS_EQUAL:
+				top--;
+				BOOLEAN(top[-1] <= top[0]);
+				break;
+			case FAST_GREATER:
+				top--;
+				BOOLEAN(top[-1] > top[0]);
+				break;
+			case FAST_GREATER_EQUAL:
+				top--;
+				BOOLEAN(top[-1] >= top[0]);
+				break;
+			case FAST_EQUAL:
+				top--;
+				BOOLEAN(top[-1] == top[0]);
+				break;
+			case FAST_NOT_EQUAL:
+				top--;
+				BOOLEAN(top[-1] != top[0]);
+				break;
+			case FAST_NOT:
+				top[-1] = 1 - top[-1];
+				break;
+			case FAST_AND: /* 0 and 1 */
+				top--;
+				top[-1] *= top[0];
+				break;
+			case FAST_OR:
+				top--;
+				BOOLEAN(top[-1] + top[0] > 0);
+				break;
+			case FAST_UNLESS_FALSE:
+				if (top[-1] == 0)
+					next = &fast->steps[step->target];
+				break;
+			case FAST_UNLESS_TRUE:
+				if (top[-1] != 0)
+					next = &fast->steps[step->target];
+				break;
+			case FAST_BRANCH:
+				if (*--top == 0)
+					next = &fast->steps[step->target];
+				break;
+			case FAST_JUMP:
+				next = &fast->steps[step->target];
+				break;
+			case FAST_STEPS:
+				NUMBER(steps_value(step->steps, top[-1])); /* not a number: below all, and that is missing */
+				break;
+			case FAST_INTERP:
+				NUMBER(rule_interpolate(step->table, top[-1]));
+				break;
+			case FAST_CALL:
+				top -= step->index - 1;
+				if (!call_function(step->function, top - 1, &top[-1]))
+					goto help;
+				NUMBER(top[-1]);
+				break;
+			case FAST_CALL_FIRST:
+				if (!call_first(step, &top[-1]))
+					goto help;
+				NUMBER(top[-1]);
+				break;
+			case FAST_LOG1P:
+				if (!(top[-1] >= 0))
+					goto help;
+				NUMBER(log1p(step->a * top[-1]));
+				break;
+			case FAST_SATURATION:
+				if (!(top[-1] >= 0))
+					goto help;
+				NUMBER(top[-1] / (top[-1] + step->a));
+				break;
+			case FAST_EXP_DECAY:
+				NUMBER(step->c + (1 - step->c) * exp(top[-1] * step->a / step->b));
+				break;
+			case FAST_WHEN:
+				if (*--top == 0)
+					next = &fast->steps[step->target];
+				break;
+			case FAST_WHERE_IS:
+				if (*--top == 0)
+					return FAST_OUTSIDE;
+				break;
+			case FAST_TERM:
+				terms += step->a * *--top;
+				break;
+			case FAST_BOOST:
+				sums->boosts += *--top;
+				break;
+			case FAST_FACTOR:
+				sums->factors *= *--top;
+				break;
+			case FAST_STOP:
+				sums->terms = terms;
+				return FAST_END;
+			case FAST_ASK:
+				goto help;
+		}
+		continue;
+	unusual:
+		if (!settles(step, value))
+			goto help;
+		top = stack;
+		next = &fast->steps[step->target];
+		if (fast->blocks[step->block].missing.action == POLICY_VALUE)
+			*top++ = fast->blocks[step->block].missing.value;
+		else
+			next++;
+	}
+help:
+	sums->terms = terms;
+	*block = step->block == (uint16_t) FAST_WHERE ? FAST_WHERE : step->block;
+	return FAST_HELP;
+}
