@@ -1,7 +1,7 @@
 /*
  * fast.c -- see fast.h.
  *
- * The stack holds doubles; true is 1 and false 0.  What kind a cell is of is known when the steps are
+ * The stack holds doubles; true is 1, false 0, and what is missing or unknown is NaN.  What kind a cell is of is known when the steps are
  * made, for every operation has one; an attribute is a number unless what follows it wants a text.
  */
 #include "fast.h"
@@ -28,16 +28,28 @@ typedef enum
 	FAST_DIVIDE,
 	FAST_LEAST,
 	FAST_GREATEST,
-	FAST_NEGATE,
 	FAST_LESS,
 	FAST_LESS_EQUAL,
 	FAST_GREATER,
 	FAST_GREATER_EQUAL,
 	FAST_EQUAL,
 	FAST_NOT_EQUAL,
-	FAST_NOT,
+	FAST_ADD_CONSTANT, /* the twelve above with a as their second operand */
+	FAST_SUBTRACT_CONSTANT,
+	FAST_MULTIPLY_CONSTANT,
+	FAST_DIVIDE_CONSTANT,
+	FAST_LEAST_CONSTANT,
+	FAST_GREATEST_CONSTANT,
+	FAST_LESS_CONSTANT,
+	FAST_LESS_EQUAL_CONSTANT,
+	FAST_GREATER_CONSTANT,
+	FAST_GREATER_EQUAL_CONSTANT,
+	FAST_EQUAL_CONSTANT,
+	FAST_NOT_EQUAL_CONSTANT,
 	FAST_AND,
 	FAST_OR,
+	FAST_NOT,
+	FAST_NEGATE,
 	FAST_UNLESS_FALSE,
 	FAST_UNLESS_TRUE,
 	FAST_BRANCH,
@@ -315,10 +327,20 @@ make_literal(Maker *maker, const RuleInstruction *i, int left, int *used)
 	return false;
 }
 
+/* A literal that has just been pushed is carried by the step itself. */
 static bool
-make_binary(Maker *maker, FastOp op, CellType from, CellType to)
+make_binary(Maker *maker, FastOp op, const RuleInstruction *i, CellType from, CellType to)
 {
-	add(maker, op, 0);
+	int at = (int) (i - maker->program->instructions);
+
+	if (op <= FAST_NOT_EQUAL && i[-1].op == OP_LITERAL && !jumped_into(maker, at, 2))
+	{
+		FastStep *step = &maker->steps[maker->n - 1];
+
+		step->op = (uint16_t) (op - FAST_ADD + FAST_ADD_CONSTANT);
+	}
+	else
+		add(maker, op, 0);
 	return replace(maker, 2, from, to);
 }
 
@@ -354,23 +376,23 @@ make_step(Maker *maker, const RuleInstruction *i, int left, int *used)
 			add(maker, FAST_EXISTS, i->index);
 			return i->index <= OPERAND_ATTRIBUTE && push(maker, CELL_BOOL);
 		case OP_ADD:
-			return make_binary(maker, FAST_ADD, CELL_NUMBER, CELL_NUMBER);
+			return make_binary(maker, FAST_ADD, i, CELL_NUMBER, CELL_NUMBER);
 		case OP_SUBTRACT:
-			return make_binary(maker, FAST_SUBTRACT, CELL_NUMBER, CELL_NUMBER);
+			return make_binary(maker, FAST_SUBTRACT, i, CELL_NUMBER, CELL_NUMBER);
 		case OP_MULTIPLY:
-			return make_binary(maker, FAST_MULTIPLY, CELL_NUMBER, CELL_NUMBER);
+			return make_binary(maker, FAST_MULTIPLY, i, CELL_NUMBER, CELL_NUMBER);
 		case OP_DIVIDE:
-			return make_binary(maker, FAST_DIVIDE, CELL_NUMBER, CELL_NUMBER);
+			return make_binary(maker, FAST_DIVIDE, i, CELL_NUMBER, CELL_NUMBER);
 		case OP_LEAST:
-			return make_binary(maker, FAST_LEAST, CELL_NUMBER, CELL_NUMBER);
+			return make_binary(maker, FAST_LEAST, i, CELL_NUMBER, CELL_NUMBER);
 		case OP_GREATEST:
-			return make_binary(maker, FAST_GREATEST, CELL_NUMBER, CELL_NUMBER);
+			return make_binary(maker, FAST_GREATEST, i, CELL_NUMBER, CELL_NUMBER);
 		case OP_COMPARE:
-			return make_binary(maker, compare_op((RuleSymbol) i->index), CELL_NUMBER, CELL_BOOL);
+			return make_binary(maker, compare_op((RuleSymbol) i->index), i, CELL_NUMBER, CELL_BOOL);
 		case OP_AND:
-			return make_binary(maker, FAST_AND, CELL_BOOL, CELL_BOOL);
+			return make_binary(maker, FAST_AND, i, CELL_BOOL, CELL_BOOL);
 		case OP_OR:
-			return make_binary(maker, FAST_OR, CELL_BOOL, CELL_BOOL);
+			return make_binary(maker, FAST_OR, i, CELL_BOOL, CELL_BOOL);
 		case OP_NEGATE:
 			add(maker, FAST_NEGATE, 0);
 			return replace(maker, 1, CELL_NUMBER, CELL_NUMBER);
@@ -423,6 +445,13 @@ make_range(Maker *maker, int from, int to, CellType type)
 	return maker->depth == 1 && maker->cells[0] == type;
 }
 
+static bool
+takes_two(const FastStep *step)
+{
+	return (step->op >= FAST_ADD && step->op <= FAST_NOT_EQUAL) || step->op == FAST_AND ||
+		   step->op == FAST_OR;
+}
+
 /* How many cells a step takes and leaves one for; -1: it jumps, or asks whether something is there. */
 static int
 operands_of(const FastStep *step)
@@ -433,8 +462,7 @@ operands_of(const FastStep *step)
 		return -1;
 	if (step->op == FAST_CALL)
 		return step->index;
-	return step->op >= FAST_ADD && step->op <= FAST_OR && step->op != FAST_NEGATE && step->op != FAST_NOT ? 2
-																										  : 1;
+	return takes_two(step) ? 2 : 1;
 }
 
 /*
@@ -576,16 +604,37 @@ table_text(const RuleTable *table, Slice text)
 	return NULL;
 }
 
+/* From where its elements are written in another way than usual: each on its own. */
 static bool
-list_has(Slice list, Slice text)
+list_has_slowly(WireCursor cursor, Slice text)
 {
-	WireCursor cursor = wire_cursor(list);
 	WireValue element;
 	Slice body;
 
 	while (wire_value_next(&cursor, &body))
 		if (wire_value(body, &element) && element.kind == VALUE_TEXT && text_equal(element.bytes, text))
 			return true;
+	return false;
+}
+
+/* An element of a list of texts is usually tag, length, tag, length, text, each length in one byte. */
+static bool
+list_has(Slice list, Slice text)
+{
+	const uint8_t *at = list.data;
+	const uint8_t *end = list.data + list.len;
+
+	while (at < end)
+	{
+		const uint8_t *element = at + 4;
+
+		if (end - at < 4 || at[0] != WIRE_TAG(LIST_VALUES, WIRE_BYTES) || at[1] >= 0x80 ||
+			at[2] != WIRE_TAG(VALUE_TEXT, WIRE_BYTES) || at[1] != at[3] + 2 || end - element < at[3])
+			return list_has_slowly((WireCursor){at, end}, text);
+		if (at[3] == text.len && memcmp(element, text.data, text.len) == 0)
+			return true;
+		at = element + at[3];
+	}
 	return false;
 }
 
@@ -605,7 +654,7 @@ static inline bool
 call_function(const RuleFunction *function, const double *a, double *value)
 {
 	for (int i = 0; i < function->narguments; i++)
-		if (!rule_domain_has(function->arguments[i].domain, a[i]))
+		if (isnan(a[i]) || !rule_domain_has(function->arguments[i].domain, a[i]))
 			return false;
 	*value = function->compute(a);
 	return true;
@@ -618,28 +667,68 @@ call_first(const FastStep *step, double *cell)
 
 	memcpy(a, step->constants, sizeof(a));
 	a[0] = *cell;
-	if (!rule_domain_has(step->function->arguments[0].domain, a[0]))
+	if (isnan(a[0]) || !rule_domain_has(step->function->arguments[0].domain, a[0]))
 		return false;
 	*cell = step->function->compute(a);
 	return true;
 }
 
-/* Whether a missing value makes the block's value missing, and nothing else happens. */
-static inline bool
-settles(const FastStep *step, const RuleValue *value)
+/* Unknown if either is. */
+static inline double
+truth(bool holds, double a, double b)
 {
-	return value->kind == RULE_MISSING && step->target != 0 && !value->has_own_time;
+	return __builtin_expect(isunordered(a, b), false) ? (double) NAN : holds;
 }
 
-#define NUMBER(value)                                                                                        \
+static inline double
+both(double a, double b)
+{
+	return a == 0 || b == 0 ? 0 : a + b == 2 ? 1 : (double) NAN;
+}
+
+static inline double
+either(double a, double b)
+{
+	return a == 1 || b == 1 ? 1 : a + b == 0 ? 0 : (double) NAN;
+}
+
+/* The step's number, unless that is for the machine to judge: an error, or missing. */
+#define NUMBER(cell, value)                                                                                  \
 	do                                                                                                       \
 	{                                                                                                        \
 		double number_ = (value);                                                                            \
 		if (__builtin_expect(!isfinite(number_), false))                                                     \
 			goto help;                                                                                       \
-		top[-1] = number_;                                                                                   \
+		(cell) = number_;                                                                                    \
 	} while (0)
-#define BOOLEAN(value) (top[-1] = (value) ? 1 : 0)
+
+/* An operation on the two uppermost cells, and the same with a constant for the second. */
+#define BINARY(op, expression)                                                                               \
+	case op:                                                                                                 \
+		top--;                                                                                               \
+		a = top[-1];                                                                                         \
+		b = top[0];                                                                                          \
+		NUMBER(top[-1], expression);                                                                         \
+		break;                                                                                               \
+	case op##_CONSTANT:                                                                                      \
+		a = top[-1];                                                                                         \
+		b = step->a;                                                                                         \
+		NUMBER(top[-1], expression);                                                                         \
+		break
+
+#define COMPARE(op, operator)                                                                                \
+	case op:                                                                                                 \
+		top--;                                                                                               \
+		top[-1] = truth(top[-1] operator top[0], top[-1], top[0]);                                           \
+		break;                                                                                               \
+	case op##_CONSTANT:                                                                                      \
+		top[-1] = truth(top[-1] operator step->a, top[-1], step->a);                                         \
+		break
+
+#define LOAD(wanted)                                                                                         \
+	value = &values[step->index];                                                                            \
+	if (__builtin_expect(value->kind != (wanted), false))                                                    \
+	goto unusual
 
 FastOutcome
 rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, int *block, FastSums *sums)
@@ -651,6 +740,8 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 	const RuleValue *value;
 	const RuleEntry *entry;
 	double terms = sums->terms;
+	double a;
+	double b;
 
 	for (;;)
 	{
@@ -661,10 +752,9 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 				*top++ = step->a;
 				break;
 			case FAST_LOAD:
-				value = &values[step->index];
-				if (__builtin_expect(value->kind != RULE_NUMBER || !isfinite(value->number), false))
-					goto unusual;
-				*top++ = value->number;
+				LOAD(RULE_NUMBER);
+				NUMBER(*top, value->number);
+				top++;
 				break;
 			case FAST_AGE:
 				value = &values[step->index];
@@ -676,155 +766,120 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 				*top++ = values[step->index].kind != RULE_MISSING;
 				break;
 			case FAST_TEXT_IS:
-				value = &values[step->index];
-				if (value->kind != RULE_TEXT)
-					goto unusual;
+				LOAD(RULE_TEXT);
 				*top++ = text_equal(value->bytes, step->literal->text);
 				break;
 			case FAST_TEXT_IN:
-				value = &values[step->index];
-				if (value->kind != RULE_TEXT)
-					goto unusual;
+				LOAD(RULE_TEXT);
 				*top++ = table_text(step->table, value->bytes) != NULL;
 				break;
 			case FAST_TEXT_ENUM:
-				value = &values[step->index];
-				if (value->kind != RULE_TEXT)
-					goto unusual;
+				LOAD(RULE_TEXT);
 				entry = table_text(step->table, value->bytes);
 				if (entry == NULL && !step->table->has_other)
 					goto help;
 				*top++ = entry != NULL ? entry->value : step->table->other;
 				break;
 			case FAST_LIST_HAS:
-				value = &values[step->index];
-				if (value->kind != RULE_LIST || value->list_is_json)
-					goto unusual;
+				LOAD(RULE_LIST);
+				if (value->list_is_json)
+					goto help;
 				*top++ = list_has(value->bytes, step->literal->text);
 				break;
-			case FAST_ADD:
+				BINARY(FAST_ADD, a + b);
+				BINARY(FAST_SUBTRACT, a - b);
+				BINARY(FAST_MULTIPLY, a * b);
+				BINARY(FAST_DIVIDE, a / b); /* by 0 it is not finite */
+				BINARY(FAST_LEAST, isunordered(a, b) ? (double) NAN : b < a ? b : a);
+				BINARY(FAST_GREATEST, isunordered(a, b) ? (double) NAN : b > a ? b : a);
+				COMPARE(FAST_LESS, <);
+				COMPARE(FAST_LESS_EQUAL, <=);
+				COMPARE(FAST_GREATER, >);
+				COMPARE(FAST_GREATER_EQUAL, >=);
+				COMPARE(FAST_EQUAL, ==);
+				COMPARE(FAST_NOT_EQUAL, !=);
+			case FAST_AND:
 				top--;
-				NUMBER(top[-1] + top[0]);
+				top[-1] = both(top[-1], top[0]);
 				break;
-			case FAST_SUBTRACT:
+			case FAST_OR:
 				top--;
-				NUMBER(top[-1] - top[0]);
-				break;
-			case FAST_MULTIPLY:
-				top--;
-				NUMBER(top[-1] * top[0]);
-				break;
-			case FAST_DIVIDE:
-				top--;
-				NUMBER(top[-1] / top[0]); /* by 0 it is not finite */
-				break;
-			case FAST_LEAST:
-				top--;
-				top[-1] = top[0] < top[-1] ? top[0] : top[-1];
-				break;
-			case FAST_GREATEST:
-				top--;
-				top[-1] = top[0] > top[-1] ? top[0] : top[-1];
-				break;
-			case FAST_NEGATE:
-				top[-1] = -top[-1];
-				break;
-			case FAST_LESS:
-				top--;
-				BOOLEAN(top[-1] < top[0]);
-				break;
-			case FAST_LESS_EQUAL:
-				top--;
-				BOOLEAN(top[-1] <= top[0]);
-				break;
-			case FAST_GREATER:
-				top--;
-				BOOLEAN(top[-1] > top[0]);
-				break;
-			case FAST_GREATER_EQUAL:
-				top--;
-				BOOLEAN(top[-1] >= top[0]);
-				break;
-			case FAST_EQUAL:
-				top--;
-				BOOLEAN(top[-1] == top[0]);
-				break;
-			case FAST_NOT_EQUAL:
-				top--;
-				BOOLEAN(top[-1] != top[0]);
+				top[-1] = either(top[-1], top[0]);
 				break;
 			case FAST_NOT:
 				top[-1] = 1 - top[-1];
 				break;
-			case FAST_AND: /* 0 and 1 */
-				top--;
-				top[-1] *= top[0];
-				break;
-			case FAST_OR:
-				top--;
-				BOOLEAN(top[-1] + top[0] > 0);
+			case FAST_NEGATE:
+				top[-1] = -top[-1];
 				break;
 			case FAST_UNLESS_FALSE:
 				if (top[-1] == 0)
 					next = &fast->steps[step->target];
 				break;
 			case FAST_UNLESS_TRUE:
-				if (top[-1] != 0)
+				if (top[-1] == 1)
 					next = &fast->steps[step->target];
 				break;
 			case FAST_BRANCH:
-				if (*--top == 0)
+				if (*--top != 1)
 					next = &fast->steps[step->target];
 				break;
 			case FAST_JUMP:
 				next = &fast->steps[step->target];
 				break;
 			case FAST_STEPS:
-				NUMBER(steps_value(step->steps, top[-1])); /* not a number: below all, and that is missing */
+				if (isnan(top[-1]))
+					goto help;
+				NUMBER(top[-1], steps_value(step->steps, top[-1])); /* NaN: below the first bound */
 				break;
 			case FAST_INTERP:
-				NUMBER(rule_interpolate(step->table, top[-1]));
+				if (isnan(top[-1]))
+					goto help;
+				NUMBER(top[-1], rule_interpolate(step->table, top[-1]));
 				break;
 			case FAST_CALL:
 				top -= step->index - 1;
-				if (!call_function(step->function, top - 1, &top[-1]))
+				if (!call_function(step->function, top - 1, &a))
 					goto help;
-				NUMBER(top[-1]);
+				NUMBER(top[-1], a);
 				break;
 			case FAST_CALL_FIRST:
 				if (!call_first(step, &top[-1]))
 					goto help;
-				NUMBER(top[-1]);
+				NUMBER(top[-1], top[-1]);
 				break;
 			case FAST_LOG1P:
 				if (!(top[-1] >= 0))
 					goto help;
-				NUMBER(log1p(step->a * top[-1]));
+				NUMBER(top[-1], log1p(step->a * top[-1]));
 				break;
 			case FAST_SATURATION:
 				if (!(top[-1] >= 0))
 					goto help;
-				NUMBER(top[-1] / (top[-1] + step->a));
+				NUMBER(top[-1], top[-1] / (top[-1] + step->a));
 				break;
 			case FAST_EXP_DECAY:
-				NUMBER(step->c + (1 - step->c) * exp(top[-1] * step->a / step->b));
+				NUMBER(top[-1], step->c + (1 - step->c) * exp(top[-1] * step->a / step->b));
 				break;
 			case FAST_WHEN:
-				if (*--top == 0)
+				if (*--top != 1)
 					next = &fast->steps[step->target];
 				break;
 			case FAST_WHERE_IS:
-				if (*--top == 0)
+				if (*--top != 1)
 					return FAST_OUTSIDE;
 				break;
 			case FAST_TERM:
-				terms += step->a * *--top;
+				NUMBER(a, *--top);
+				terms += step->a * a;
 				break;
 			case FAST_BOOST:
-				sums->boosts += *--top;
+				NUMBER(a, *--top);
+				sums->boosts += a;
 				break;
 			case FAST_FACTOR:
-				sums->factors *= *--top;
+				NUMBER(a, *--top);
+				sums->factors *= a;
 				break;
 			case FAST_STOP:
 				sums->terms = terms;
@@ -834,8 +889,14 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 		}
 		continue;
 	unusual:
-		if (!settles(step, value))
+		if (value->kind != RULE_MISSING || value->has_own_time)
 			goto help;
+		if (step->target == 0)
+		{
+			*top++ = (double) NAN;
+			continue;
+		}
+		/* the block's value is missing */
 		top = stack;
 		next = &fast->steps[step->target];
 		if (fast->blocks[step->block].missing.action == POLICY_VALUE)
