@@ -1093,7 +1093,7 @@ finish_score(const RuleProgram *program, double score, RuleResult *result, RuleT
 		score = program->on_error.value;
 	}
 	clamped = rule_clamp(program, score);
-	rounded = rule_round(clamped, program->round);
+	rounded = rule_round_by(clamped, program->round, program->round_units);
 	result->outcome = RULE_SCORE;
 	result->score = rounded == 0 ? 0 : rounded; /* -0 and 0 are one score */
 	if (trace != NULL)
@@ -1218,53 +1218,26 @@ add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleRes
 	return true;
 }
 
-/* The usual course, and the machine where it stops. */
-static bool
-add_fast(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result)
+static void
+machine_begin(Machine *machine, const RuleInput *input, Cell *stack)
 {
-	FastSums sums = {.factors = 1};
-	int block = FAST_WHERE;
-
-	for (;;)
-	{
-		switch (rule_fast_run(program->fast, machine->values, machine->now_us, &block, &sums))
-		{
-			case FAST_END:
-				totals->terms = sums.terms;
-				totals->boosts = sums.boosts;
-				totals->factors = sums.factors;
-				return true;
-			case FAST_OUTSIDE:
-				return false;
-			case FAST_HELP:
-				break;
-		}
-		totals->terms = sums.terms;
-		totals->boosts = sums.boosts;
-		totals->factors = sums.factors;
-		if (block == FAST_WHERE ? !where_holds(machine, program, result, NULL)
-								: !add_computed(machine, program, block, totals, result, NULL))
-			return false;
-		sums = (FastSums){totals->terms, totals->boosts, totals->factors};
-		block++;
-	}
+	*machine = (Machine){.values = input->values,
+						 .previous = input->previous,
+						 .changes = input->changes,
+						 .now_us = input->now_us,
+						 .stack = stack};
 }
 
-/* Compiled twice, with a listener and without: the same steps, and no cost where nobody listens. */
-static inline __attribute__((always_inline)) void
+/* Every block by the machine.  trace: NULL, or who hears of it. */
+static __attribute__((noinline)) void
 evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result, RuleTrace *trace)
 {
 	Cell stack[RULES_STACK_MAX];
-	Machine machine = {.values = input->values,
-					   .previous = input->previous,
-					   .changes = input->changes,
-					   .now_us = input->now_us,
-					   .stack = stack};
+	Machine machine;
 	Totals totals = {.factors = 1};
 
-	*result = (RuleResult){.outcome = RULE_OUTSIDE};
-	if (trace == NULL && program->fast != NULL ? !add_fast(&machine, program, &totals, result)
-											   : !add_blocks(&machine, program, &totals, result, trace))
+	machine_begin(&machine, input, stack);
+	if (!add_blocks(&machine, program, &totals, result, trace))
 		return;
 	if (program->combine == COMBINE_AVERAGE && totals.any)
 		totals.terms /= totals.weights;
@@ -1277,14 +1250,63 @@ evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result,
 	result->tier = result->outcome == RULE_SCORE ? totals.tier : 0;
 }
 
+/* The usual course stopped before a block: the machine computes that one, and so on. */
+static __attribute__((noinline)) void
+evaluate_helped(const RuleProgram *program, const RuleInput *input, RuleResult *result, int block,
+				const FastSums *begun)
+{
+	Cell stack[RULES_STACK_MAX];
+	Machine machine;
+	FastSums sums = *begun;
+	Totals totals = {.factors = 1};
+	FastOutcome outcome;
+
+	machine_begin(&machine, input, stack);
+	do
+	{
+		totals.terms = sums.terms;
+		totals.boosts = sums.boosts;
+		totals.factors = sums.factors;
+		if (block == FAST_WHERE ? !where_holds(&machine, program, result, NULL)
+								: !add_computed(&machine, program, block, &totals, result, NULL))
+			return;
+		sums = (FastSums){totals.terms, totals.boosts, totals.factors};
+		block++;
+		outcome = rule_fast_run(program->fast, input->values, input->now_us, &block, &sums);
+	} while (outcome == FAST_HELP);
+	if (outcome == FAST_OUTSIDE)
+		return;
+	finish_score(program, (sums.terms + sums.boosts) * sums.factors, result, NULL);
+	result->tier = result->outcome == RULE_SCORE ? totals.tier : 0;
+}
+
 void
 rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
 {
-	evaluate(program, input, result, NULL);
+	FastSums sums = {.factors = 1};
+	int block = FAST_WHERE;
+
+	*result = (RuleResult){.outcome = RULE_OUTSIDE};
+	if (program->fast == NULL)
+	{
+		evaluate(program, input, result, NULL);
+		return;
+	}
+	switch (rule_fast_run(program->fast, input->values, input->now_us, &block, &sums))
+	{
+		case FAST_END:
+			finish_score(program, (sums.terms + sums.boosts) * sums.factors, result, NULL);
+			return;
+		case FAST_OUTSIDE:
+			return;
+		case FAST_HELP:
+			evaluate_helped(program, input, result, block, &sums);
+	}
 }
 
 void
 rule_evaluate_traced(const RuleProgram *program, const RuleInput *input, RuleResult *result, RuleTrace *trace)
 {
+	*result = (RuleResult){.outcome = RULE_OUTSIDE};
 	evaluate(program, input, result, trace);
 }

@@ -12,62 +12,75 @@
 #define SCAN_MAX 16			/* tables up to here are looked through from the start */
 #define STEPS_BLOCK_MAX 512 /* of one block */
 
+/* What a step does; attributes are number `index`. */
+#define FAST_OPS(X)                                                                                          \
+	X(FAST_NUMBER)	   /* push a */                                                                          \
+	X(FAST_LOAD)	   /* push attribute `index` */                                                          \
+	X(FAST_LOAD_LOG1P) /* and what follows, at once */                                                       \
+	X(FAST_LOAD_SATURATION)                                                                                  \
+	X(FAST_LOAD_STEPS)                                                                                       \
+	X(FAST_LOAD_LESS) /* than a */                                                                           \
+	X(FAST_LOAD_LESS_EQUAL)                                                                                  \
+	X(FAST_LOAD_GREATER)                                                                                     \
+	X(FAST_LOAD_GREATER_EQUAL)                                                                               \
+	X(FAST_AGE)		  /* push its age */                                                                     \
+	X(FAST_EXISTS)	  /* push whether it is there */                                                         \
+	X(FAST_TEXT_IS)	  /* push whether attribute `index` is the literal's text */                             \
+	X(FAST_TEXT_IN)	  /* push whether it is in the table */                                                  \
+	X(FAST_TEXT_ENUM) /* push the table's value for it */                                                    \
+	X(FAST_LIST_HAS)  /* push whether list `index` has the literal's text */                                 \
+	X(FAST_ADD)                                                                                              \
+	X(FAST_SUBTRACT)                                                                                         \
+	X(FAST_MULTIPLY)                                                                                         \
+	X(FAST_DIVIDE)                                                                                           \
+	X(FAST_LEAST)                                                                                            \
+	X(FAST_GREATEST)                                                                                         \
+	X(FAST_LESS)                                                                                             \
+	X(FAST_LESS_EQUAL)                                                                                       \
+	X(FAST_GREATER)                                                                                          \
+	X(FAST_GREATER_EQUAL)                                                                                    \
+	X(FAST_EQUAL)                                                                                            \
+	X(FAST_NOT_EQUAL)                                                                                        \
+	X(FAST_ADD_CONSTANT) /* the twelve above with a as their second operand */                               \
+	X(FAST_SUBTRACT_CONSTANT)                                                                                \
+	X(FAST_MULTIPLY_CONSTANT)                                                                                \
+	X(FAST_DIVIDE_CONSTANT)                                                                                  \
+	X(FAST_LEAST_CONSTANT)                                                                                   \
+	X(FAST_GREATEST_CONSTANT)                                                                                \
+	X(FAST_LESS_CONSTANT)                                                                                    \
+	X(FAST_LESS_EQUAL_CONSTANT)                                                                              \
+	X(FAST_GREATER_CONSTANT)                                                                                 \
+	X(FAST_GREATER_EQUAL_CONSTANT)                                                                           \
+	X(FAST_EQUAL_CONSTANT)                                                                                   \
+	X(FAST_NOT_EQUAL_CONSTANT)                                                                               \
+	X(FAST_AND)                                                                                              \
+	X(FAST_OR)                                                                                               \
+	X(FAST_NOT)                                                                                              \
+	X(FAST_NEGATE)                                                                                           \
+	X(FAST_UNLESS_FALSE)                                                                                     \
+	X(FAST_UNLESS_TRUE)                                                                                      \
+	X(FAST_BRANCH)                                                                                           \
+	X(FAST_JUMP)                                                                                             \
+	X(FAST_CHOOSE) /* a if true, else b */                                                                   \
+	X(FAST_STEPS)                                                                                            \
+	X(FAST_INTERP)                                                                                           \
+	X(FAST_CALL)	   /* `index` arguments on the stack */                                                  \
+	X(FAST_CALL_FIRST) /* the first argument on the stack, the others in `constants` */                      \
+	X(FAST_LOG1P)	   /* alike, without a call; a: f */                                                     \
+	X(FAST_SATURATION) /* a: p */                                                                            \
+	X(FAST_EXP_DECAY)  /* a: ln(decay), b: scale, c: floor */                                                \
+	X(FAST_WHEN)	   /* go on at target unless true */                                                     \
+	X(FAST_WHERE_IS)   /* outside unless true */                                                             \
+	X(FAST_TERM)	   /* a: weight */                                                                       \
+	X(FAST_BOOST)                                                                                            \
+	X(FAST_FACTOR)                                                                                           \
+	X(FAST_ASK) /* the machine */                                                                            \
+	X(FAST_STOP)
+
 typedef enum
 {
-	FAST_NUMBER,	/* push a */
-	FAST_LOAD,		/* push attribute `index` */
-	FAST_AGE,		/* push its age */
-	FAST_EXISTS,	/* push whether it is there */
-	FAST_TEXT_IS,	/* push whether attribute `index` is the literal's text */
-	FAST_TEXT_IN,	/* push whether it is in the table */
-	FAST_TEXT_ENUM, /* push the table's value for it */
-	FAST_LIST_HAS,	/* push whether list `index` has the literal's text */
-	FAST_ADD,
-	FAST_SUBTRACT,
-	FAST_MULTIPLY,
-	FAST_DIVIDE,
-	FAST_LEAST,
-	FAST_GREATEST,
-	FAST_LESS,
-	FAST_LESS_EQUAL,
-	FAST_GREATER,
-	FAST_GREATER_EQUAL,
-	FAST_EQUAL,
-	FAST_NOT_EQUAL,
-	FAST_ADD_CONSTANT, /* the twelve above with a as their second operand */
-	FAST_SUBTRACT_CONSTANT,
-	FAST_MULTIPLY_CONSTANT,
-	FAST_DIVIDE_CONSTANT,
-	FAST_LEAST_CONSTANT,
-	FAST_GREATEST_CONSTANT,
-	FAST_LESS_CONSTANT,
-	FAST_LESS_EQUAL_CONSTANT,
-	FAST_GREATER_CONSTANT,
-	FAST_GREATER_EQUAL_CONSTANT,
-	FAST_EQUAL_CONSTANT,
-	FAST_NOT_EQUAL_CONSTANT,
-	FAST_AND,
-	FAST_OR,
-	FAST_NOT,
-	FAST_NEGATE,
-	FAST_UNLESS_FALSE,
-	FAST_UNLESS_TRUE,
-	FAST_BRANCH,
-	FAST_JUMP,
-	FAST_STEPS,
-	FAST_INTERP,
-	FAST_CALL,		 /* `index` arguments on the stack */
-	FAST_CALL_FIRST, /* the first argument on the stack, the others in `constants` */
-	FAST_LOG1P,		 /* alike, without a call; a: f */
-	FAST_SATURATION, /* a: p */
-	FAST_EXP_DECAY,	 /* a: ln(decay), b: scale, c: floor */
-	FAST_WHEN,		 /* go on at target unless true */
-	FAST_WHERE_IS,	 /* outside unless true */
-	FAST_TERM,		 /* a: weight */
-	FAST_BOOST,
-	FAST_FACTOR,
-	FAST_ASK, /* the machine */
-	FAST_STOP,
+#define NAME(op) op,
+	FAST_OPS(NAME)
 } FastOp;
 
 typedef struct FastTable
@@ -212,6 +225,39 @@ jumped_into(const Maker *maker, int at, int n)
 	return false;
 }
 
+static const FastOp with_load[][2] = {
+	{FAST_LOG1P, FAST_LOAD_LOG1P},
+	{FAST_SATURATION, FAST_LOAD_SATURATION},
+	{FAST_STEPS, FAST_LOAD_STEPS},
+	{FAST_LESS_CONSTANT, FAST_LOAD_LESS},
+	{FAST_LESS_EQUAL_CONSTANT, FAST_LOAD_LESS_EQUAL},
+	{FAST_GREATER_CONSTANT, FAST_LOAD_GREATER},
+	{FAST_GREATER_EQUAL_CONSTANT, FAST_LOAD_GREATER_EQUAL},
+};
+
+/* The last step, which became of instructions `first` to `at`, and the load before it become one. */
+static void
+join_load(Maker *maker, int first, int at)
+{
+	FastStep *load = &maker->steps[maker->n - 2];
+	FastStep *step = &maker->steps[maker->n - 1];
+
+	if (maker->n < 2 || load->op != FAST_LOAD || load->block != step->block ||
+		jumped_into(maker, at, at - first + 2))
+		return;
+	for (size_t i = 0; i < sizeof(with_load) / sizeof(with_load[0]); i++)
+		if (step->op == with_load[i][0])
+		{
+			uint16_t attribute = load->index;
+
+			*load = *step;
+			load->op = (uint16_t) with_load[i][1];
+			load->index = attribute;
+			maker->n--;
+			return;
+		}
+}
+
 /* All arguments but the first are the literals just pushed, and inside their domains. */
 static bool
 constant_arguments(const Maker *maker, const RuleInstruction *call, double *constants)
@@ -223,12 +269,11 @@ constant_arguments(const Maker *maker, const RuleInstruction *call, double *cons
 		return false;
 	for (int i = 1; i <= n; i++)
 	{
-		const RuleInstruction *literal = call - n - 1 + i;
+		const FastStep *literal = &maker->steps[maker->n - n - 1 + i];
 
-		if (literal->op != OP_LITERAL ||
-			!rule_domain_has(function->arguments[i].domain, literal->literal->number))
+		if (literal->op != FAST_NUMBER || !rule_domain_has(function->arguments[i].domain, literal->a))
 			return false;
-		constants[i] = literal->literal->number;
+		constants[i] = literal->a;
 	}
 	return true;
 }
@@ -255,6 +300,8 @@ make_call(Maker *maker, const RuleInstruction *i)
 	step->function = function;
 	step->constants = copy;
 	specialize(step, function, constants);
+	join_load(maker, (int) (i - maker->program->instructions) - function->narguments + 1,
+			  (int) (i - maker->program->instructions));
 	return true;
 }
 
@@ -279,11 +326,15 @@ compare_op(RuleSymbol symbol)
 }
 
 static bool
-make_steps(Maker *maker, const RuleTable *table)
+make_steps(Maker *maker, const RuleInstruction *i)
 {
+	const RuleTable *table = i->table;
+	int at = (int) (i - maker->program->instructions);
+
 	if (!replace(maker, 1, CELL_NUMBER, CELL_NUMBER) || table->n > SCAN_MAX)
 		return false;
 	add(maker, FAST_STEPS, 0)->steps = make_steps_table(maker, table);
+	join_load(maker, at, at);
 	return true;
 }
 
@@ -333,11 +384,12 @@ make_binary(Maker *maker, FastOp op, const RuleInstruction *i, CellType from, Ce
 {
 	int at = (int) (i - maker->program->instructions);
 
-	if (op <= FAST_NOT_EQUAL && i[-1].op == OP_LITERAL && !jumped_into(maker, at, 2))
+	if (op <= FAST_NOT_EQUAL && maker->steps[maker->n - 1].op == FAST_NUMBER && !jumped_into(maker, at, 2))
 	{
 		FastStep *step = &maker->steps[maker->n - 1];
 
 		step->op = (uint16_t) (op - FAST_ADD + FAST_ADD_CONSTANT);
+		join_load(maker, at - 1, at);
 	}
 	else
 		add(maker, op, 0);
@@ -354,6 +406,24 @@ make_jump(Maker *maker, FastOp op, const RuleInstruction *i)
 	if (op == FAST_BRANCH || op == FAST_JUMP)
 		maker->depth--;
 	return op == FAST_JUMP || maker->cells[maker->depth - (op != FAST_BRANCH)] == CELL_BOOL;
+}
+
+/* flag(condition, NUMBER, NUMBER): no jumps. */
+static bool
+make_branch(Maker *maker, const RuleInstruction *i, int left, int *used)
+{
+	int at = (int) (i - maker->program->instructions);
+	FastStep *step;
+
+	if (left < 4 || i[1].op != OP_LITERAL || i[2].op != OP_JUMP || i[3].op != OP_LITERAL ||
+		i->index != at + 3 || i[2].index != at + 4)
+		return make_jump(maker, FAST_BRANCH, i);
+	*used = 4;
+	step = add(maker, FAST_CHOOSE, 0);
+	step->a = i[1].literal->number;
+	step->b = i[3].literal->number;
+	return i[1].literal->kind == RULE_NUMBER && i[3].literal->kind == RULE_NUMBER &&
+		   replace(maker, 1, CELL_BOOL, CELL_NUMBER);
 }
 
 static bool
@@ -404,13 +474,13 @@ make_step(Maker *maker, const RuleInstruction *i, int left, int *used)
 		case OP_UNLESS_TRUE:
 			return make_jump(maker, FAST_UNLESS_TRUE, i);
 		case OP_BRANCH:
-			return make_jump(maker, FAST_BRANCH, i);
+			return make_branch(maker, i, left, used);
 		case OP_JUMP:
 			return make_jump(maker, FAST_JUMP, i);
 		case OP_CALL:
 			return make_call(maker, i);
 		case OP_STEPS:
-			return make_steps(maker, i->table);
+			return make_steps(maker, i);
 		case OP_INTERP:
 			add(maker, FAST_INTERP, 0)->table = i->table;
 			return replace(maker, 1, CELL_NUMBER, CELL_NUMBER);
@@ -458,7 +528,7 @@ operands_of(const FastStep *step)
 {
 	if (step->op <= FAST_LIST_HAS)
 		return step->op == FAST_EXISTS ? -1 : 0;
-	if (step->op >= FAST_UNLESS_FALSE && step->op <= FAST_JUMP)
+	if (step->op >= FAST_UNLESS_FALSE && step->op <= FAST_CHOOSE)
 		return -1;
 	if (step->op == FAST_CALL)
 		return step->index;
@@ -702,33 +772,50 @@ either(double a, double b)
 		(cell) = number_;                                                                                    \
 	} while (0)
 
+/* Every operation jumps to the next by itself: processors learn which follows which. */
+#define LABEL(op) &&label_##op,
+#define OP(op) label_##op:
+#define NEXT                                                                                                 \
+	do                                                                                                       \
+	{                                                                                                        \
+		step = next++;                                                                                       \
+		goto *labels[step->op];                                                                              \
+	} while (0)
+
 /* An operation on the two uppermost cells, and the same with a constant for the second. */
 #define BINARY(op, expression)                                                                               \
-	case op:                                                                                                 \
-		top--;                                                                                               \
-		a = top[-1];                                                                                         \
-		b = top[0];                                                                                          \
-		NUMBER(top[-1], expression);                                                                         \
-		break;                                                                                               \
-	case op##_CONSTANT:                                                                                      \
-		a = top[-1];                                                                                         \
-		b = step->a;                                                                                         \
-		NUMBER(top[-1], expression);                                                                         \
-		break
+	OP(op)                                                                                                   \
+	top--;                                                                                                   \
+	a = top[-1];                                                                                             \
+	b = top[0];                                                                                              \
+	NUMBER(top[-1], expression);                                                                             \
+	NEXT;                                                                                                    \
+	OP(op##_CONSTANT)                                                                                        \
+	a = top[-1];                                                                                             \
+	b = step->a;                                                                                             \
+	NUMBER(top[-1], expression);                                                                             \
+	NEXT
 
 #define COMPARE(op, operator)                                                                                \
-	case op:                                                                                                 \
-		top--;                                                                                               \
-		top[-1] = truth(top[-1] operator top[0], top[-1], top[0]);                                           \
-		break;                                                                                               \
-	case op##_CONSTANT:                                                                                      \
-		top[-1] = truth(top[-1] operator step->a, top[-1], step->a);                                         \
-		break
+	OP(op)                                                                                                   \
+	top--;                                                                                                   \
+	top[-1] = truth(top[-1] operator top[0], top[-1], top[0]);                                               \
+	NEXT;                                                                                                    \
+	OP(op##_CONSTANT)                                                                                        \
+	top[-1] = truth(top[-1] operator step->a, top[-1], step->a);                                             \
+	NEXT
 
 #define LOAD(wanted)                                                                                         \
 	value = &values[step->index];                                                                            \
 	if (__builtin_expect(value->kind != (wanted), false))                                                    \
 	goto unusual
+
+#define LOAD_COMPARE(op, operator)                                                                           \
+	OP(op)                                                                                                   \
+	LOAD(RULE_NUMBER);                                                                                       \
+	NUMBER(a, value->number);                                                                                \
+	*top++ = a operator step->a;                                                                             \
+	NEXT
 
 FastOutcome
 rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, int *block, FastSums *sums)
@@ -743,167 +830,190 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 	double a;
 	double b;
 
-	for (;;)
-	{
-		step = next++;
-		switch ((FastOp) step->op)
-		{
-			case FAST_NUMBER:
-				*top++ = step->a;
-				break;
-			case FAST_LOAD:
-				LOAD(RULE_NUMBER);
-				NUMBER(*top, value->number);
-				top++;
-				break;
-			case FAST_AGE:
-				value = &values[step->index];
-				if (!age_of(value, now_us, top))
-					goto unusual;
-				top++;
-				break;
-			case FAST_EXISTS:
-				*top++ = values[step->index].kind != RULE_MISSING;
-				break;
-			case FAST_TEXT_IS:
-				LOAD(RULE_TEXT);
-				*top++ = text_equal(value->bytes, step->literal->text);
-				break;
-			case FAST_TEXT_IN:
-				LOAD(RULE_TEXT);
-				*top++ = table_text(step->table, value->bytes) != NULL;
-				break;
-			case FAST_TEXT_ENUM:
-				LOAD(RULE_TEXT);
-				entry = table_text(step->table, value->bytes);
-				if (entry == NULL && !step->table->has_other)
-					goto help;
-				*top++ = entry != NULL ? entry->value : step->table->other;
-				break;
-			case FAST_LIST_HAS:
-				LOAD(RULE_LIST);
-				if (value->list_is_json)
-					goto help;
-				*top++ = list_has(value->bytes, step->literal->text);
-				break;
-				BINARY(FAST_ADD, a + b);
-				BINARY(FAST_SUBTRACT, a - b);
-				BINARY(FAST_MULTIPLY, a * b);
-				BINARY(FAST_DIVIDE, a / b); /* by 0 it is not finite */
-				BINARY(FAST_LEAST, isunordered(a, b) ? (double) NAN : b < a ? b : a);
-				BINARY(FAST_GREATEST, isunordered(a, b) ? (double) NAN : b > a ? b : a);
-				COMPARE(FAST_LESS, <);
-				COMPARE(FAST_LESS_EQUAL, <=);
-				COMPARE(FAST_GREATER, >);
-				COMPARE(FAST_GREATER_EQUAL, >=);
-				COMPARE(FAST_EQUAL, ==);
-				COMPARE(FAST_NOT_EQUAL, !=);
-			case FAST_AND:
-				top--;
-				top[-1] = both(top[-1], top[0]);
-				break;
-			case FAST_OR:
-				top--;
-				top[-1] = either(top[-1], top[0]);
-				break;
-			case FAST_NOT:
-				top[-1] = 1 - top[-1];
-				break;
-			case FAST_NEGATE:
-				top[-1] = -top[-1];
-				break;
-			case FAST_UNLESS_FALSE:
-				if (top[-1] == 0)
-					next = &fast->steps[step->target];
-				break;
-			case FAST_UNLESS_TRUE:
-				if (top[-1] == 1)
-					next = &fast->steps[step->target];
-				break;
-			case FAST_BRANCH:
-				if (*--top != 1)
-					next = &fast->steps[step->target];
-				break;
-			case FAST_JUMP:
-				next = &fast->steps[step->target];
-				break;
-			case FAST_STEPS:
-				if (isnan(top[-1]))
-					goto help;
-				NUMBER(top[-1], steps_value(step->steps, top[-1])); /* NaN: below the first bound */
-				break;
-			case FAST_INTERP:
-				if (isnan(top[-1]))
-					goto help;
-				NUMBER(top[-1], rule_interpolate(step->table, top[-1]));
-				break;
-			case FAST_CALL:
-				top -= step->index - 1;
-				if (!call_function(step->function, top - 1, &a))
-					goto help;
-				NUMBER(top[-1], a);
-				break;
-			case FAST_CALL_FIRST:
-				if (!call_first(step, &top[-1]))
-					goto help;
-				NUMBER(top[-1], top[-1]);
-				break;
-			case FAST_LOG1P:
-				if (!(top[-1] >= 0))
-					goto help;
-				NUMBER(top[-1], log1p(step->a * top[-1]));
-				break;
-			case FAST_SATURATION:
-				if (!(top[-1] >= 0))
-					goto help;
-				NUMBER(top[-1], top[-1] / (top[-1] + step->a));
-				break;
-			case FAST_EXP_DECAY:
-				NUMBER(top[-1], step->c + (1 - step->c) * exp(top[-1] * step->a / step->b));
-				break;
-			case FAST_WHEN:
-				if (*--top != 1)
-					next = &fast->steps[step->target];
-				break;
-			case FAST_WHERE_IS:
-				if (*--top != 1)
-					return FAST_OUTSIDE;
-				break;
-			case FAST_TERM:
-				NUMBER(a, *--top);
-				terms += step->a * a;
-				break;
-			case FAST_BOOST:
-				NUMBER(a, *--top);
-				sums->boosts += a;
-				break;
-			case FAST_FACTOR:
-				NUMBER(a, *--top);
-				sums->factors *= a;
-				break;
-			case FAST_STOP:
-				sums->terms = terms;
-				return FAST_END;
-			case FAST_ASK:
-				goto help;
-		}
-		continue;
-	unusual:
-		if (value->kind != RULE_MISSING || value->has_own_time)
-			goto help;
-		if (step->target == 0)
-		{
-			*top++ = (double) NAN;
-			continue;
-		}
-		/* the block's value is missing */
-		top = stack;
+	static const void *const labels[] = {FAST_OPS(LABEL)};
+
+	NEXT;
+	OP(FAST_NUMBER)
+	*top++ = step->a;
+	NEXT;
+	OP(FAST_LOAD)
+	LOAD(RULE_NUMBER);
+	NUMBER(*top, value->number);
+	top++;
+	NEXT;
+	OP(FAST_LOAD_LOG1P)
+	LOAD(RULE_NUMBER);
+	if (!(value->number >= 0))
+		goto help;
+	NUMBER(*top, log1p(step->a * value->number));
+	top++;
+	NEXT;
+	OP(FAST_LOAD_SATURATION)
+	LOAD(RULE_NUMBER);
+	if (!(value->number >= 0))
+		goto help;
+	NUMBER(*top, value->number / (value->number + step->a));
+	top++;
+	NEXT;
+	OP(FAST_LOAD_STEPS)
+	LOAD(RULE_NUMBER);
+	NUMBER(a, value->number);
+	NUMBER(*top, steps_value(step->steps, a));
+	top++;
+	NEXT;
+	LOAD_COMPARE(FAST_LOAD_LESS, <);
+	LOAD_COMPARE(FAST_LOAD_LESS_EQUAL, <=);
+	LOAD_COMPARE(FAST_LOAD_GREATER, >);
+	LOAD_COMPARE(FAST_LOAD_GREATER_EQUAL, >=);
+	OP(FAST_AGE)
+	value = &values[step->index];
+	if (!age_of(value, now_us, top))
+		goto unusual;
+	top++;
+	NEXT;
+	OP(FAST_EXISTS)
+	*top++ = values[step->index].kind != RULE_MISSING;
+	NEXT;
+	OP(FAST_TEXT_IS)
+	LOAD(RULE_TEXT);
+	*top++ = text_equal(value->bytes, step->literal->text);
+	NEXT;
+	OP(FAST_TEXT_IN)
+	LOAD(RULE_TEXT);
+	*top++ = table_text(step->table, value->bytes) != NULL;
+	NEXT;
+	OP(FAST_TEXT_ENUM)
+	LOAD(RULE_TEXT);
+	entry = table_text(step->table, value->bytes);
+	if (entry == NULL && !step->table->has_other)
+		goto help;
+	*top++ = entry != NULL ? entry->value : step->table->other;
+	NEXT;
+	OP(FAST_LIST_HAS)
+	LOAD(RULE_LIST);
+	if (value->list_is_json)
+		goto help;
+	*top++ = list_has(value->bytes, step->literal->text);
+	NEXT;
+	BINARY(FAST_ADD, a + b);
+	BINARY(FAST_SUBTRACT, a - b);
+	BINARY(FAST_MULTIPLY, a * b);
+	BINARY(FAST_DIVIDE, a / b); /* by 0 it is not finite */
+	BINARY(FAST_LEAST, isunordered(a, b) ? (double) NAN : b < a ? b : a);
+	BINARY(FAST_GREATEST, isunordered(a, b) ? (double) NAN : b > a ? b : a);
+	COMPARE(FAST_LESS, <);
+	COMPARE(FAST_LESS_EQUAL, <=);
+	COMPARE(FAST_GREATER, >);
+	COMPARE(FAST_GREATER_EQUAL, >=);
+	COMPARE(FAST_EQUAL, ==);
+	COMPARE(FAST_NOT_EQUAL, !=);
+	OP(FAST_AND)
+	top--;
+	top[-1] = both(top[-1], top[0]);
+	NEXT;
+	OP(FAST_OR)
+	top--;
+	top[-1] = either(top[-1], top[0]);
+	NEXT;
+	OP(FAST_NOT)
+	top[-1] = 1 - top[-1];
+	NEXT;
+	OP(FAST_NEGATE)
+	top[-1] = -top[-1];
+	NEXT;
+	OP(FAST_UNLESS_FALSE)
+	if (top[-1] == 0)
 		next = &fast->steps[step->target];
-		if (fast->blocks[step->block].missing.action == POLICY_VALUE)
-			*top++ = fast->blocks[step->block].missing.value;
-		else
-			next++;
+	NEXT;
+	OP(FAST_UNLESS_TRUE)
+	if (top[-1] == 1)
+		next = &fast->steps[step->target];
+	NEXT;
+	OP(FAST_BRANCH)
+	if (*--top != 1)
+		next = &fast->steps[step->target];
+	NEXT;
+	OP(FAST_JUMP)
+	next = &fast->steps[step->target];
+	NEXT;
+	OP(FAST_CHOOSE)
+	top[-1] = top[-1] == 1 ? step->a : step->b;
+	NEXT;
+	OP(FAST_STEPS)
+	if (isnan(top[-1]))
+		goto help;
+	NUMBER(top[-1], steps_value(step->steps, top[-1])); /* NaN: below the first bound */
+	NEXT;
+	OP(FAST_INTERP)
+	if (isnan(top[-1]))
+		goto help;
+	NUMBER(top[-1], rule_interpolate(step->table, top[-1]));
+	NEXT;
+	OP(FAST_CALL)
+	top -= step->index - 1;
+	if (!call_function(step->function, top - 1, &a))
+		goto help;
+	NUMBER(top[-1], a);
+	NEXT;
+	OP(FAST_CALL_FIRST)
+	if (!call_first(step, &top[-1]))
+		goto help;
+	NUMBER(top[-1], top[-1]);
+	NEXT;
+	OP(FAST_LOG1P)
+	if (!(top[-1] >= 0))
+		goto help;
+	NUMBER(top[-1], log1p(step->a * top[-1]));
+	NEXT;
+	OP(FAST_SATURATION)
+	if (!(top[-1] >= 0))
+		goto help;
+	NUMBER(top[-1], top[-1] / (top[-1] + step->a));
+	NEXT;
+	OP(FAST_EXP_DECAY)
+	NUMBER(top[-1], step->c + (1 - step->c) * exp(top[-1] * step->a / step->b));
+	NEXT;
+	OP(FAST_WHEN)
+	if (*--top != 1)
+		next = &fast->steps[step->target];
+	NEXT;
+	OP(FAST_WHERE_IS)
+	if (*--top != 1)
+		return FAST_OUTSIDE;
+	NEXT;
+	OP(FAST_TERM)
+	NUMBER(a, *--top);
+	terms += step->a * a;
+	NEXT;
+	OP(FAST_BOOST)
+	NUMBER(a, *--top);
+	sums->boosts += a;
+	NEXT;
+	OP(FAST_FACTOR)
+	NUMBER(a, *--top);
+	sums->factors *= a;
+	NEXT;
+	OP(FAST_STOP)
+	sums->terms = terms;
+	return FAST_END;
+	OP(FAST_ASK)
+	goto help;
+unusual:
+	if (value->kind != RULE_MISSING || value->has_own_time)
+		goto help;
+	if (step->target == 0)
+	{
+		*top++ = (double) NAN;
+		NEXT;
 	}
+	/* the block's value is missing */
+	top = stack;
+	next = &fast->steps[step->target];
+	if (fast->blocks[step->block].missing.action == POLICY_VALUE)
+		*top++ = fast->blocks[step->block].missing.value;
+	else
+		next++;
+	NEXT;
 help:
 	sums->terms = terms;
 	*block = step->block == (uint16_t) FAST_WHERE ? FAST_WHERE : step->block;

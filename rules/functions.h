@@ -111,4 +111,8 @@ rule_domain_has(RuleDomain domain, double number)
  * neighbours anyway. */
 extern double rule_round(double v, double q);
 
+/* The same in two parts: what of it depends on q alone, and the rest. */
+extern double rule_round_units(double q);
+extern double rule_round_by(double v, double q, double units);
+
 #endif /* WALRANK_RULES_FUNCTIONS_H */

@@ -113,6 +113,7 @@ struct RuleProgram
 	double clamp_low;
 	double clamp_high;
 	double round;
+	double round_units; /* rule_round_units() of it */
 };
 
 #endif /* WALRANK_RULES_PROGRAM_H */

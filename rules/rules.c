@@ -41,6 +41,7 @@ rules_compile_with(const char *text, size_t len, const RuleLibrary *library, con
 	if (program == NULL)
 		return NULL;
 	program->sources = rule_sources(slice_make(copy, len), memory, &program->nsources);
+	program->round_units = rule_round_units(program->round);
 	program->fast = rule_fast_make(program, memory);
 	return program;
 }
