@@ -24,6 +24,7 @@
 	X(FAST_LOAD_GREATER)                                                                                     \
 	X(FAST_LOAD_GREATER_EQUAL)                                                                               \
 	X(FAST_AGE)		  /* push its age */                                                                     \
+	X(FAST_AGE_DECAY) /* and exp_decay() of it */                                                            \
 	X(FAST_EXISTS)	  /* push whether it is there */                                                         \
 	X(FAST_TEXT_IS)	  /* push whether attribute `index` is the literal's text */                             \
 	X(FAST_TEXT_IN)	  /* push whether it is in the table */                                                  \
@@ -75,7 +76,13 @@
 	X(FAST_BOOST)                                                                                            \
 	X(FAST_FACTOR)                                                                                           \
 	X(FAST_ASK) /* the machine */                                                                            \
-	X(FAST_STOP)
+	X(FAST_STOP)                                                                                             \
+	X(FAST_LOAD_LOG1P_TERM) /* with the FAST_TERM behind it */                                               \
+	X(FAST_LOAD_SATURATION_TERM)                                                                             \
+	X(FAST_LOAD_STEPS_TERM)                                                                                  \
+	X(FAST_AGE_DECAY_TERM)                                                                                   \
+	X(FAST_TEXT_ENUM_TERM)                                                                                   \
+	X(FAST_CHOOSE_TERM)
 
 typedef enum
 {
@@ -225,14 +232,15 @@ jumped_into(const Maker *maker, int at, int n)
 	return false;
 }
 
-static const FastOp with_load[][2] = {
-	{FAST_LOG1P, FAST_LOAD_LOG1P},
-	{FAST_SATURATION, FAST_LOAD_SATURATION},
-	{FAST_STEPS, FAST_LOAD_STEPS},
-	{FAST_LESS_CONSTANT, FAST_LOAD_LESS},
-	{FAST_LESS_EQUAL_CONSTANT, FAST_LOAD_LESS_EQUAL},
-	{FAST_GREATER_CONSTANT, FAST_LOAD_GREATER},
-	{FAST_GREATER_EQUAL_CONSTANT, FAST_LOAD_GREATER_EQUAL},
+static const FastOp with_load[][3] = {
+	{FAST_AGE, FAST_EXP_DECAY, FAST_AGE_DECAY},
+	{FAST_LOAD, FAST_LOG1P, FAST_LOAD_LOG1P},
+	{FAST_LOAD, FAST_SATURATION, FAST_LOAD_SATURATION},
+	{FAST_LOAD, FAST_STEPS, FAST_LOAD_STEPS},
+	{FAST_LOAD, FAST_LESS_CONSTANT, FAST_LOAD_LESS},
+	{FAST_LOAD, FAST_LESS_EQUAL_CONSTANT, FAST_LOAD_LESS_EQUAL},
+	{FAST_LOAD, FAST_GREATER_CONSTANT, FAST_LOAD_GREATER},
+	{FAST_LOAD, FAST_GREATER_EQUAL_CONSTANT, FAST_LOAD_GREATER_EQUAL},
 };
 
 /* The last step, which became of instructions `first` to `at`, and the load before it become one. */
@@ -242,16 +250,15 @@ join_load(Maker *maker, int first, int at)
 	FastStep *load = &maker->steps[maker->n - 2];
 	FastStep *step = &maker->steps[maker->n - 1];
 
-	if (maker->n < 2 || load->op != FAST_LOAD || load->block != step->block ||
-		jumped_into(maker, at, at - first + 2))
+	if (maker->n < 2 || load->block != step->block || jumped_into(maker, at, at - first + 2))
 		return;
 	for (size_t i = 0; i < sizeof(with_load) / sizeof(with_load[0]); i++)
-		if (step->op == with_load[i][0])
+		if (load->op == with_load[i][0] && step->op == with_load[i][1])
 		{
 			uint16_t attribute = load->index;
 
 			*load = *step;
-			load->op = (uint16_t) with_load[i][1];
+			load->op = (uint16_t) with_load[i][2];
 			load->index = attribute;
 			maker->n--;
 			return;
@@ -568,6 +575,26 @@ mark_missing(Maker *maker, int first, int last)
 		only->target = (uint16_t) last;
 }
 
+static const FastOp with_term[][2] = {
+	{FAST_LOAD_LOG1P, FAST_LOAD_LOG1P_TERM}, {FAST_LOAD_SATURATION, FAST_LOAD_SATURATION_TERM},
+	{FAST_LOAD_STEPS, FAST_LOAD_STEPS_TERM}, {FAST_AGE_DECAY, FAST_AGE_DECAY_TERM},
+	{FAST_TEXT_ENUM, FAST_TEXT_ENUM_TERM},	 {FAST_CHOOSE, FAST_CHOOSE_TERM},
+};
+
+/* The last step but one does the last one's work as well; that stays, for those who jump there. */
+static void
+join_term(Maker *maker)
+{
+	FastStep *step = &maker->steps[maker->n - 2];
+
+	for (size_t i = 0; i < sizeof(with_term) / sizeof(with_term[0]); i++)
+		if (step->op == with_term[i][0])
+		{
+			step->op = (uint16_t) with_term[i][1];
+			return;
+		}
+}
+
 static bool
 make_block(Maker *maker, const RuleBlock *block)
 {
@@ -590,6 +617,8 @@ make_block(Maker *maker, const RuleBlock *block)
 		return false;
 	mark_missing(maker, first, maker->n);
 	add(maker, ends[block->kind], 0)->a = block->weight;
+	if (block->kind == STATEMENT_TERM)
+		join_term(maker);
 	if (when >= 0)
 		maker->steps[when].target = (uint16_t) maker->n;
 	return true;
@@ -772,8 +801,19 @@ either(double a, double b)
 		(cell) = number_;                                                                                    \
 	} while (0)
 
+/* A cell as a block's value: finite, or missing, which is for the machine. */
+#define WANTED(cell, value)                                                                                  \
+	do                                                                                                       \
+	{                                                                                                        \
+		(cell) = (value);                                                                                    \
+		if (__builtin_expect(isnan(cell), false))                                                            \
+			goto help;                                                                                       \
+	} while (0)
+
 /* Every operation jumps to the next by itself: processors learn which follows which. */
 #define LABEL(op) &&label_##op,
+/* The weighted value, in place of the step behind, which holds the weight. */
+#define TERM(value) (terms += next++->a * (value))
 #define OP(op) label_##op:
 #define NEXT                                                                                                 \
 	do                                                                                                       \
@@ -817,6 +857,10 @@ either(double a, double b)
 	*top++ = a operator step->a;                                                                             \
 	NEXT
 
+/* Without this gcc puts the jumps of all operations back together. */
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("no-crossjumping", "no-gcse")))
+#endif
 FastOutcome
 rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, int *block, FastSums *sums)
 {
@@ -870,6 +914,50 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 	if (!age_of(value, now_us, top))
 		goto unusual;
 	top++;
+	NEXT;
+	OP(FAST_AGE_DECAY)
+	value = &values[step->index];
+	if (!age_of(value, now_us, &a))
+		goto unusual;
+	NUMBER(*top, step->c + (1 - step->c) * exp(a * step->a / step->b));
+	top++;
+	NEXT;
+	OP(FAST_AGE_DECAY_TERM)
+	value = &values[step->index];
+	if (!age_of(value, now_us, &a))
+		goto unusual;
+	NUMBER(a, step->c + (1 - step->c) * exp(a * step->a / step->b));
+	TERM(a);
+	NEXT;
+	OP(FAST_LOAD_LOG1P_TERM)
+	LOAD(RULE_NUMBER);
+	if (!(value->number >= 0))
+		goto help;
+	NUMBER(a, log1p(step->a * value->number));
+	TERM(a);
+	NEXT;
+	OP(FAST_LOAD_SATURATION_TERM)
+	LOAD(RULE_NUMBER);
+	if (!(value->number >= 0))
+		goto help;
+	NUMBER(a, value->number / (value->number + step->a));
+	TERM(a);
+	NEXT;
+	OP(FAST_LOAD_STEPS_TERM)
+	LOAD(RULE_NUMBER);
+	NUMBER(a, value->number);
+	NUMBER(a, steps_value(step->steps, a));
+	TERM(a);
+	NEXT;
+	OP(FAST_TEXT_ENUM_TERM)
+	LOAD(RULE_TEXT);
+	entry = table_text(step->table, value->bytes);
+	if (entry == NULL && !step->table->has_other)
+		goto help;
+	TERM(entry != NULL ? entry->value : step->table->other);
+	NEXT;
+	OP(FAST_CHOOSE_TERM)
+	TERM(*--top == 1 ? step->a : step->b);
 	NEXT;
 	OP(FAST_EXISTS)
 	*top++ = values[step->index].kind != RULE_MISSING;
@@ -982,15 +1070,15 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 		return FAST_OUTSIDE;
 	NEXT;
 	OP(FAST_TERM)
-	NUMBER(a, *--top);
+	WANTED(a, *--top);
 	terms += step->a * a;
 	NEXT;
 	OP(FAST_BOOST)
-	NUMBER(a, *--top);
+	WANTED(a, *--top);
 	sums->boosts += a;
 	NEXT;
 	OP(FAST_FACTOR)
-	NUMBER(a, *--top);
+	WANTED(a, *--top);
 	sums->factors *= a;
 	NEXT;
 	OP(FAST_STOP)

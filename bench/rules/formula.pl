@@ -130,7 +130,7 @@ elsif ($language eq 'lua') {
 elsif ($language eq 'sql') {
 	my $sum = join("\n + ", @sql);
 	print "CASE WHEN status = 'on_sale' THEN round(10000 * least(100, greatest(0, ($sum\n + CASE WHEN 'verified' = ANY (badges) THEN 0.05::float8 ELSE 0::float8 END)",
-		" * CASE WHEN level >= 4 THEN 1.2::float8 ELSE 1::float8 END)))) / 10000 END";
+		" * CASE WHEN level >= 4 THEN 1.2::float8 ELSE 1::float8 END))) / 10000 END";
 }
 else {
 	print map("$_ $type{$_}\n", @names);

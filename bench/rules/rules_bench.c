@@ -21,7 +21,7 @@
 #include "rules.h"
 
 #define ITEMS 1000
-#define ROUND_NS 30000000 /* what a round lasts at least */
+#define ROUND_NS 30000000				/* what a round lasts at least */
 #define NOW_US INT64_C(820540800000000) /* 2026-01-01 UTC */
 
 /* ---- allocations ------------------------------------------------------------------------------ */
@@ -67,8 +67,21 @@ age(int64_t now_us, int64_t time_us)
 	return time_us >= now_us ? 0 : (double) (now_us - time_us) / 1e6;
 }
 
+/* The items' lists as they are written: tag, length, tag, length, text, each length in one byte. */
 static inline bool
 list_has(Slice list, const char *text, size_t len)
+{
+	const uint8_t *end = list.data + list.len;
+
+	for (const uint8_t *at = list.data; end - at >= 4 && end - at - 4 >= at[3]; at += 4 + at[3])
+		if (at[3] == len && memcmp(at + 4, text, len) == 0)
+			return true;
+	return false;
+}
+
+/* The same as code would do it that believes no bytes: with the functions of the wire format. */
+static inline bool
+list_has_checked(Slice list, const char *text, size_t len)
 {
 	WireCursor cursor = wire_cursor(list);
 	WireValue element;
@@ -81,15 +94,19 @@ list_has(Slice list, const char *text, size_t len)
 }
 
 #include "formulas.h"
+#include "formulas_checked.h"
 
 typedef struct Formula
 {
 	int n;
 	const char *const *names;
 	bool (*score)(const RuleValue *values, int64_t now_us, double *score);
+	bool (*score_checked)(const RuleValue *values, int64_t now_us, double *score);
 } Formula;
 
-static const Formula formulas[] = {{5, names_5, score_5}, {20, names_20, score_20}, {100, names_100, score_100}};
+static const Formula formulas[] = {{5, names_5, score_5, score_checked_5},
+								   {20, names_20, score_20, score_checked_20},
+								   {100, names_100, score_100, score_checked_100}};
 
 /* ---- items -------------------------------------------------------------------------------------- */
 
@@ -102,6 +119,7 @@ typedef struct World
 	lua_State *lua; /* 1: the function, 2 ..: the items */
 	double ours[ITEMS];
 	double c[ITEMS];
+	double checked[ITEMS];
 	double luas[ITEMS];
 } World;
 
@@ -171,12 +189,14 @@ value_make(const char *name)
 	if (strncmp(name, "kind", 4) == 0)
 		return (RuleValue){.kind = RULE_TEXT, .bytes = slice_string(kinds[random_below(4)])};
 	if (strncmp(name, "listed", 6) == 0)
-		return (RuleValue){.kind = RULE_TIME, .time_us = NOW_US - (int64_t) random_below(UINT64_C(30) * 86400000000)};
+		return (RuleValue){.kind = RULE_TIME,
+						   .time_us = NOW_US - (int64_t) random_below(UINT64_C(30) * 86400000000)};
 	return (RuleValue){.kind = RULE_NUMBER,
 					   .number = strncmp(name, "price", 5) == 0	   ? (double) random_below(1000000) / 100
 								 : strncmp(name, "rating", 6) == 0 ? (double) random_below(50) / 10
-								 : strcmp(name, "level") == 0	   ? (double) random_below(7)
-																   : (double) random_below(random_below(2) ? 100 : 10000)};
+								 : strcmp(name, "level") == 0
+									 ? (double) random_below(7)
+									 : (double) random_below(random_below(2) ? 100 : 10000)};
 }
 
 static void
@@ -317,6 +337,14 @@ pass_c(World *world)
 }
 
 static void
+pass_checked(World *world)
+{
+	for (int i = 0; i < ITEMS; i++)
+		if (!world->formula->score_checked(&world->values[i * world->nvalues], NOW_US, &world->checked[i]))
+			world->checked[i] = OUTSIDE;
+}
+
+static void
 pass_lua(World *world)
 {
 	lua_State *lua = world->lua;
@@ -395,21 +423,23 @@ static void
 command_run(int n, int rounds)
 {
 	World *world = world_make(n);
-	void (*passes[])(World *) = {pass_ours, pass_c, pass_lua};
-	double ns[3][101];
-	double medians[3];
+	void (*passes[])(World *) = {pass_ours, pass_c, pass_checked, pass_lua};
+	double ns[4][101];
+	double medians[4];
 	uint64_t before;
 	int inside = 0;
 
 	lua_make(world);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		passes[i](world);
 	for (int i = 0; i < ITEMS; i++)
 	{
 		inside += world->ours[i] != OUTSIDE;
-		if (memcmp(&world->ours[i], &world->c[i], sizeof(double)) != 0 || world->ours[i] != world->luas[i])
+		if (memcmp(&world->ours[i], &world->c[i], sizeof(double)) != 0 ||
+			world->ours[i] != world->checked[i] || world->ours[i] != world->luas[i])
 		{
-			fprintf(stderr, "item %d: %.17g, C %.17g, Lua %.17g\n", i, world->ours[i], world->c[i], world->luas[i]);
+			fprintf(stderr, "item %d: %.17g, C %.17g, Lua %.17g\n", i, world->ours[i], world->c[i],
+					world->luas[i]);
 			exit(1);
 		}
 	}
@@ -417,11 +447,12 @@ command_run(int n, int rounds)
 	pass_ours(world);
 	before = allocations - before;
 	for (int round = 0; round < rounds; round++)
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 4; i++)
 			ns[i][round] = round_ns(world, passes[i]);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		medians[i] = median(ns[i], rounds);
-	printf("%d %.1f %.1f %.1f %d %" PRIu64 "\n", n, medians[0], medians[1], medians[2], inside, before);
+	printf("%d %.1f %.1f %.1f %.1f %d %" PRIu64 "\n", n, medians[0], medians[1], medians[2], medians[3],
+		   inside, before);
 }
 
 static void
@@ -446,7 +477,8 @@ copy_value(const RuleValue *value)
 		case RULE_LIST:
 			printf("\t{");
 			for (; wire_value_next(&cursor, &body) && wire_value(body, &element); first = false)
-				printf("%s%.*s", first ? "" : ",", (int) element.bytes.len, (const char *) element.bytes.data);
+				printf("%s%.*s", first ? "" : ",", (int) element.bytes.len,
+					   (const char *) element.bytes.data);
 			printf("}");
 			break;
 		default:
