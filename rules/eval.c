@@ -1219,8 +1219,9 @@ add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleRes
 }
 
 static void
-machine_begin(Machine *machine, const RuleInput *input, Cell *stack)
+machine_begin(Machine *machine, const RuleProgram *program, const RuleInput *input, Cell *stack)
 {
+	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
 	*machine = (Machine){.values = input->values,
 						 .previous = input->previous,
 						 .changes = input->changes,
@@ -1236,7 +1237,7 @@ evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result,
 	Machine machine;
 	Totals totals = {.factors = 1};
 
-	machine_begin(&machine, input, stack);
+	machine_begin(&machine, program, input, stack);
 	if (!add_blocks(&machine, program, &totals, result, trace))
 		return;
 	if (program->combine == COMBINE_AVERAGE && totals.any)
@@ -1261,7 +1262,7 @@ evaluate_helped(const RuleProgram *program, const RuleInput *input, RuleResult *
 	Totals totals = {.factors = 1};
 	FastOutcome outcome;
 
-	machine_begin(&machine, input, stack);
+	machine_begin(&machine, program, input, stack);
 	do
 	{
 		totals.terms = sums.terms;

@@ -874,6 +874,7 @@ rule_fast_run(const FastProgram *fast, const RuleValue *values, int64_t now_us, 
 	double a;
 	double b;
 
+	// cppcheck-suppress syntaxError
 	static const void *const labels[] = {FAST_OPS(LABEL)};
 
 	NEXT;
