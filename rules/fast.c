@@ -645,8 +645,8 @@ make_or_ask(Maker *maker, int block)
 const FastProgram *
 rule_fast_make(const RuleProgram *program, const RuleMemory *memory)
 {
-	/* an instruction becomes two steps at most, a block has two of its own */
-	size_t most = 2 * (size_t) program->ninstructions + 3 * (size_t) program->nblocks + 4;
+	/* no more steps than instructions, and of each block's own: when, what it is, or to ask */
+	size_t most = (size_t) program->ninstructions + 3 * (size_t) program->nblocks + 4;
 	Maker maker = {.program = program, .memory = memory};
 	uint16_t *starts;
 	FastProgram *fast;
