@@ -2,6 +2,7 @@
  * rules.c -- the door to the language: see rules.h.
  */
 #include "compiler.h"
+#include "fast.h"
 
 #include <math.h>
 
@@ -37,8 +38,11 @@ rules_compile_with(const char *text, size_t len, const RuleLibrary *library, con
 		!rule_check(&definition, &checked, memory, error))
 		return NULL;
 	program = rule_compile(&definition, &checked, memory, error);
-	if (program != NULL)
-		program->sources = rule_sources(slice_make(copy, len), memory, &program->nsources);
+	if (program == NULL)
+		return NULL;
+	program->sources = rule_sources(slice_make(copy, len), memory, &program->nsources);
+	program->round_units = rule_round_units(program->round);
+	program->fast = rule_fast_make(program, memory);
 	return program;
 }
 
