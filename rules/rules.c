@@ -3,6 +3,7 @@
  */
 #include "compiler.h"
 #include "fast.h"
+#include "names.h"
 
 #include <math.h>
 
@@ -52,14 +53,38 @@ rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError 
 	return rules_compile_with(text, len, NULL, memory, error);
 }
 
+static bool
+read_library(RuleDefinition *definition, const char *text, size_t len, const RuleMemory *memory,
+			 RuleError *error)
+{
+	const char *copy = copy_text(text, len, "library", memory, error);
+
+	return copy != NULL && rule_parse_library(definition, slice_make(copy, len), memory, error) &&
+		   rule_check_names(definition, memory, error);
+}
+
 bool
 rules_check_library(const char *text, size_t len, const RuleMemory *memory, RuleError *error)
 {
 	RuleDefinition definition;
-	const char *copy = copy_text(text, len, "library", memory, error);
 
-	return copy != NULL && rule_parse_library(&definition, slice_make(copy, len), memory, error) &&
-		   rule_check_names(&definition, memory, error);
+	return read_library(&definition, text, len, memory, error);
+}
+
+const Slice *
+rules_library_names(const char *text, size_t len, const RuleMemory *memory, int *n)
+{
+	RuleDefinition definition;
+	RuleError ignored;
+	Slice *names;
+
+	*n = 0;
+	if (!read_library(&definition, text, len, memory, &ignored))
+		return NULL;
+	names = memory->alloc(memory->context, ((size_t) definition.nnames + 1) * sizeof(*names));
+	for (; *n < definition.nnames; ++*n)
+		names[*n] = definition.names[*n]->name;
+	return names;
 }
 
 bool

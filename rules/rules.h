@@ -117,6 +117,9 @@ extern bool rules_uses(const RuleProgram *program, int i, Slice *library);
 /* Whether a text is a library: const, let and macro alone, each right by itself.  False and *error. */
 extern bool rules_check_library(const char *text, size_t len, const RuleMemory *memory, RuleError *error);
 
+/* The names a library lends, in their order; NULL if it is not right.  *n is their number. */
+extern const Slice *rules_library_names(const char *text, size_t len, const RuleMemory *memory, int *n);
+
 /* False: no name a library can have, which is the one of a ranking: [a-z0-9_-]{1,63}. */
 extern bool rules_library_name(Slice name);
 
