@@ -102,6 +102,8 @@ struct RuleProgram
 	int nsources;
 	bool use_clock;
 	bool use_previous;
+	const Slice *names; /* of const, let and macro: for what a misspelt one may have meant */
+	int nnames;
 	const Slice *libraries;
 	int nlibraries;
 	double min_change;
