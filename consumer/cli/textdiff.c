@@ -172,7 +172,7 @@ hunk_end(const Script *script, size_t at)
 {
 	size_t last = at;
 
-	for (size_t i = at; i < script->count && i - last <= 2 * CONTEXT_LINES; i++)
+	for (size_t i = at; i < script->count && i - last <= 2 * CONTEXT_LINES + 1; i++)
 		if (script->list[i].sign != ' ')
 			last = i;
 	return script->count - last - 1 < CONTEXT_LINES ? script->count : last + 1 + CONTEXT_LINES;

@@ -252,6 +252,7 @@ sub same_as_sql
 		is($moved, $o->{furthest}, "$name: the first mover moves furthest") if $n++ == 0;
 	}
 	is_deeply(\@wrong, [], "$name: places of the movers");
+	is_deeply([ grep { $_->{because} ne ($_->{before} && $_->{after} ? 'price' : 'where') } @{ $j->{movers} } ], [], "$name: the statement that moves each");
 	return;
 }
 
@@ -277,6 +278,23 @@ $d->catch_up;
 is(decode_json(says('without --fresh', 0, qr/^\{/, @conf, '--json', 'rules', 'diff', $new))->{tau_b}, $json->{tau_b}, 'the snapshot of before counts');
 $json = decode_json(says('with --fresh', 0, qr/^\{/, @conf, '--json', 'rules', 'diff', '--fresh', $new));
 same_as_sql('changed', $json);
+
+# what people decided holds under both
+{
+	my $plain = decode_json(says('before anybody intervenes', 0, qr/^\{/, @conf, '--json', 'rules', 'diff', '--movers', '0', "$dir/rules/home.rules"));
+	my @shown = split /\n/, sql(q{SELECT id FROM item WHERE status = 'on_sale' ORDER BY id LIMIT 3});
+	sql("INSERT INTO walrank.intervention (relation, key, action, reason) VALUES ('public.item', '$shown[0]', 'block', 'r');
+		INSERT INTO walrank.intervention (relation, key, action, tier, reason) VALUES ('public.item', '$shown[1]', 'tier', 3, 'r')");
+	$d->catch_up;
+	my $steered = decode_json(says('and after', 0, qr/^\{/, @conf, '--json', 'rules', 'diff', '--fresh', file('reverse.rules', $home =~ s/weight 0\.01/weight -0.01/r)));
+	is($steered->{before}{items}, $plain->{before}{items} - 1, 'who is blocked is in neither');
+	is($steered->{after}{items}, $plain->{before}{items} - 1, 'and not in the new one');
+	my $all = decode_json(says('all movers', 0, qr/^\{/, @conf, '--json', 'rules', 'diff', '--movers', '10000', "$dir/reverse.rules"));
+	is_deeply([ grep { $_->{key}{id} == $shown[1] } @{ $all->{movers} } ], [], 'who is in a tier of his own stays at the first place');
+	cmp_ok((sort { $a <=> $b } map { $_->{before}{place} } @{ $all->{movers} })[0], '>', 1, 'which nobody else has');
+	sql('DELETE FROM walrank.intervention');
+	$d->catch_up;
+}
 
 # evaluated at a time of one's own
 my $aging = file('aging.rules', qq{# ranking "home" over public.item\nterm age weight 1 linear_decay(age(stock), 100d)\n});
