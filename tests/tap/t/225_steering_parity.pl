@@ -110,12 +110,16 @@ for my $round (1 .. $rounds)
 	agrees("round $round");
 }
 cmp_ok(sql('SELECT count(DISTINCT action) FROM walrank.intervention_log, LATERAL (SELECT after ->> \'action\' AS action) a'), '==', 9, 'all actions were among them');
+sql(q{DELETE FROM walrank.intervention WHERE action IN ('block', 'freeze');
+	INSERT INTO walrank.intervention (relation, key, action, position, tier, priority, reason) SELECT 'public.item', jsonb_build_object('shop', shop, 'id', id), CASE WHEN n < 4 THEN 'pin' ELSE 'tier' END, CASE WHEN n < 4 THEN 2 END, CASE WHEN n >= 4 THEN 7 END, 100, 'at last'
+	FROM (SELECT *, row_number() OVER () AS n FROM (SELECT shop, id FROM item i, LATERAL walrank.standing('home', i) s WHERE s.shown LIMIT 6) i) i});
+agrees('pins and tiers at last');
 ok(sql('SELECT count(*) FROM walrank_out.score_item WHERE pin IS NOT NULL') > 0 && sql('SELECT count(*) FROM walrank_out.score_item WHERE tier <> 0') > 0, 'pins and tiers are in the table');
 
 # ---- the search over that table --------------------------------------------------------------------------
 sql($_) for split /\x01/, sql(q{SELECT string_agg(s, E'\x01') FROM walrank.search_function('home', 'item', 'to_tsvector(''simple'', title)') s});
 is(sql(q{SELECT string_agg((item).shop || (item).id, ' ' ORDER BY "position") FROM search_home('red', 1000) WHERE pin IS NULL}),
-	sql(q{SELECT string_agg(shop || id, ' ' ORDER BY tier DESC, score DESC, shop COLLATE "C", id) FROM item JOIN walrank_out.score_item USING (shop, id) WHERE ranking = 'home' AND pin IS NULL AND title LIKE '%red%'}), 'the search finds what matches, in order');
+	sql(q{SELECT string_agg(shop || id, ' ' ORDER BY tier DESC, score DESC, id, shop) FROM item JOIN walrank_out.score_item USING (shop, id) WHERE ranking = 'home' AND pin IS NULL AND title LIKE '%red%'}), 'the search finds what matches, in order');
 is(sql(q{SELECT count(*) FROM search_home('red', 1000) s WHERE pin <> "position" AND "position" <= (SELECT count(*) FROM search_home('red', 1000) WHERE pin IS NULL)}), 0, 'and pins in their places');
 is(sql(q{SELECT count(*) FROM search_home('red', 1000)}), sql(q{SELECT count(*) FROM item i, LATERAL walrank.standing('home', i) s WHERE s.shown AND title LIKE '%red%'}), 'all of it');
 
