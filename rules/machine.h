@@ -31,7 +31,7 @@ typedef struct Machine
 	const RuleValue *previous; /* or NULL */
 	const RuleChange *changes; /* or NULL */
 	int64_t now_us;
-	bool allowed; /* `where` is not asked */
+	bool allowed;		/* `where` is not asked */
 	Cell *stack;		/* as many cells as the program needs */
 	const char *reason; /* of the error */
 	RuleWhy why;		/* of the last block */

@@ -633,7 +633,8 @@ a_move_below_min_change_is_not_told(void **state)
 static void
 time_alone_moves_a_score(void **state)
 {
-	World *world = ranked_world("term s weight 1 steps(age(att.t), [(0, 3), (10, 2), (20, 1)], below = 0) missing 0");
+	World *world =
+		ranked_world("term s weight 1 steps(age(att.t), [(0, 3), (10, 2), (20, 1)], below = 0) missing 0");
 	char text[160];
 
 	/* its own time, a second after the world began: PostgreSQL's 800,000,001st */
@@ -650,7 +651,8 @@ time_alone_moves_a_score(void **state)
 	assert_int_equal(u_time(world, 500), 1);
 	assert_shown(world, "1.1 score 3 (1) 1 v1\n");
 	assert_int_equal(u_time(world, 1000000), 0);
-	t_ranking(world, OP_UPDATE, "home", "public.item", "term d weight 100 half_life(age(att.t), 1h) missing 0\nrefresh 30s", true, 2);
+	t_ranking(world, OP_UPDATE, "home", "public.item",
+			  "term d weight 100 half_life(age(att.t), 1h) missing 0\nrefresh 30s", true, 2);
 	t_commit(world);
 	u_rescore_all(world, 10);
 	world_hide(world);
