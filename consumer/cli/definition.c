@@ -125,7 +125,7 @@ definition_header(Slice text, DefinitionHeader *header, RuleError *error)
 {
 	size_t at = 0;
 	int number = 1;
-	Line line;
+	Line line = {.next = 0};
 
 	memset(error, 0, sizeof(*error));
 	*header = (DefinitionHeader){.line = 1, .body = text};
