@@ -46,7 +46,7 @@ append_json(Buffer *out, const RankingRow *row, const RuleProgram *program, cons
 		buffer_printf(out, "}}");
 		return;
 	}
-	outline = rules_outline(program);
+	rules_outline(program, &outline);
 	buffer_printf(out, ",\"where\":%s,\"terms\":[", outline.where ? "true" : "false");
 	append_terms(out, program);
 	buffer_printf(out, "],\"boosts\":%d,\"factors\":%d,\"clock\":%s,\"attributes\":[", outline.boosts,
@@ -63,7 +63,7 @@ print_line(const RankingRow *row, const RuleProgram *program, const RuleError *e
 
 	if (program != NULL)
 	{
-		outline = rules_outline(program);
+		rules_outline(program, &outline);
 		definition_attributes(&reads, program, false);
 	}
 	else
