@@ -117,7 +117,6 @@ check_explain(const RuleProgram *program, const RuleInput *input, const RuleResu
 static void
 check_evaluate(const RuleProgram *program, const RuleInput *input)
 {
-	RuleInput input = {.values = values, .now_us = now_us};
 	RuleResult result;
 	RuleResult again;
 
@@ -141,7 +140,9 @@ check_memory(const RuleProgram *program, const RuleInput *input)
 	RuleResult without;
 
 	rules_evaluate(program, input, &with);
-	rules_evaluate(program, &(RuleInput){.values = input->values, .now_us = input->now_us}, &without);
+	rules_evaluate(program,
+				   &(RuleInput){.values = input->values, .now_us = input->now_us, .allowed = input->allowed},
+				   &without);
 	if (!rules_use_previous(program))
 		REQUIRE(with.outcome == without.outcome && memcmp(&with.score, &without.score, sizeof(double)) == 0);
 }
@@ -187,7 +188,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	Arena arena = {NULL};
 	RuleMemory memory = {arena_alloc, &arena};
 	RuleLibrary library = {find_library, &tail};
-	RuleInput input = {values, previous, changes, (int64_t) (tail.len * UINT64_C(0x9e3779b97f4a7c15))};
+	RuleInput input = {values, previous, changes, (int64_t) (tail.len * UINT64_C(0x9e3779b97f4a7c15)),
+					   tail.len % 5 == 0};
 	const RuleAttribute *attributes;
 	RuleError error;
 	RuleProgram *program;
