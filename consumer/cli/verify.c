@@ -29,6 +29,15 @@ typedef struct Batch
 	Arena *arena; /* of their keys and times */
 } Batch;
 
+typedef struct Quiet
+{
+	uint64_t total; /* outputs of the stream so far */
+	uint64_t
+		changes; /* rows of the source, and items evaluated anew: what time alone moves is not among them */
+	uint64_t items;
+	char broken[256];
+} Quiet;
+
 typedef struct Verify
 {
 	const Config *config;
@@ -39,6 +48,9 @@ typedef struct Verify
 	int64_t deadline_us;
 	uint64_t limit;
 	VerifySource source;
+	Quiet before;		   /* the snapshot was taken */
+	bool moved;			   /* what the sink shows is later than the snapshot */
+	bool judged;		   /* whether it has */
 	Batch *batches;		   /* one for each ranking */
 	SinkPosition position; /* of the sink */
 	VerifyRanking strays;  /* of rankings that are not in force */
@@ -51,12 +63,6 @@ typedef struct Verify
 } Verify;
 
 /* ---- a quiet position ---------------------------------------------------------------------------------- */
-
-typedef struct Quiet
-{
-	uint64_t total; /* outputs of the stream so far */
-	char broken[256];
-} Quiet;
 
 static const char *
 text_of(const json_t *object, const char *name)
@@ -102,13 +108,12 @@ unfilled(const json_t *document)
 	return json_is_true(json_object_get(json_object_get(document, "backfill"), "running")) ? "a table" : NULL;
 }
 
-/* What is under way, in words; NULL: nothing is, all up to lsn is in, and so is what time alone has moved until at_us. */
+/* What is under way, in words; NULL: nothing is, all up to lsn is scored, and so is what time alone has moved until at_us. */
 static const char *
-under_way(const Verify *verify, const json_t *document, Lsn lsn, int64_t at_us, char why[160])
+under_way(const json_t *document, Lsn lsn, int64_t at_us, char why[160])
 {
 	const json_t *scorer = json_object_get(document, "scorer");
-	const json_t *sink = sink_of(document, verify->sink->name);
-	const uint64_t seq = number_of(scorer, "seq");
+	const char *rescoring = text_of(scorer, "rescoring");
 	Lsn reached = 0;
 
 	lsn_parse(text_of(scorer, "end_lsn"), &reached);
@@ -118,18 +123,28 @@ under_way(const Verify *verify, const json_t *document, Lsn lsn, int64_t at_us, 
 		snprintf(why, 160, "%.100s is being read", unfilled(document));
 	else if (number_of(scorer, "rescoring_job") != 0)
 		snprintf(why, 160, "%.100s is being evaluated anew",
-				 text_of(scorer, "rescoring")[0] != '\0' ? text_of(scorer, "rescoring")
-														 : "a sink is filled: all");
-	else if (number_of(json_object_get(document, "journal"), "appended_seq") != seq || reached < lsn)
+				 rescoring[0] != '\0' ? rescoring : "a sink is filled: all");
+	else if (reached < lsn)
 		return "the scorer is not at the end of the stream";
 	else if ((int64_t) number_of(scorer, "next_timer_us") <= at_us)
 		return "scores are due that move with time";
-	else if (sink == NULL)
+	else
+		return NULL;
+	return why;
+}
+
+/* The same of the sink, which has to come to that unit. */
+static const char *
+sink_lags(const Verify *verify, const json_t *document, uint64_t seq, char why[160])
+{
+	const json_t *sink = sink_of(document, verify->sink->name);
+
+	if (sink == NULL)
 		return "the daemon does not know the sink: walrank reload";
-	else if (strcmp(text_of(sink, "state"), "streaming") != 0 || strcmp(text_of(sink, "phase"), "whole") != 0)
+	if (strcmp(text_of(sink, "state"), "streaming") != 0 || strcmp(text_of(sink, "phase"), "whole") != 0)
 		snprintf(why, 160, "sink \"%.40s\" is %s, %s", verify->sink->name, text_of(sink, "state"),
 				 text_of(sink, "phase"));
-	else if (number_of(sink, "seq") != seq)
+	else if (number_of(sink, "seq") < seq)
 		snprintf(why, 160, "sink \"%.40s\" lags", verify->sink->name);
 	else
 		return NULL;
@@ -144,32 +159,56 @@ give_up(const Verify *verify, const char *why, Error *err)
 					  verify->config->source.slot);
 }
 
+static void
+read_counters(const json_t *document, Quiet *quiet)
+{
+	const json_t *scorer = json_object_get(document, "scorer");
+
+	quiet->total = number_of(scorer, "total");
+	quiet->changes = number_of(scorer, "changes") + number_of(scorer, "rescored");
+	quiet->items = number_of(scorer, "items");
+	snprintf(quiet->broken, sizeof(quiet->broken), "%s", text_of(scorer, "broken"));
+}
+
+/* *passed: the unit at which nothing was under way; 0: none yet.  The sink has to come to it, and both may go on. */
+static bool
+look(const Verify *verify, Lsn lsn, int64_t at_us, uint64_t *passed, Quiet *quiet, char said[160], Error *err)
+{
+	const char *why;
+	char text[160];
+	json_t *document;
+
+	if (!cli_ask(verify->config, "status", &document, err))
+		return false;
+	why = under_way(document, lsn, at_us, text);
+	if (why != NULL)
+		*passed = 0;
+	else if (*passed == 0)
+		*passed = number_of(json_object_get(document, "scorer"), "seq");
+	if (why == NULL)
+		why = sink_lags(verify, document, *passed, text);
+	read_counters(document, quiet);
+	snprintf(said, 160, "%s", why != NULL ? why : "");
+	json_decref(document);
+	return true;
+}
+
 static bool
 wait_quiet(const Verify *verify, Lsn lsn, int64_t at_us, Quiet *quiet, Error *err)
 {
 	const struct timespec pause = {0, POLL_NS};
+	uint64_t passed = 0;
+	char why[160];
 
-	for (;;)
+	while (look(verify, lsn, at_us, &passed, quiet, why, err))
 	{
-		const char *why;
-		char text[160];
-		json_t *document;
-
-		if (!cli_ask(verify->config, "status", &document, err))
-			return false;
-		why = under_way(verify, document, lsn, at_us, text);
-		quiet->total = number_of(json_object_get(document, "scorer"), "total");
-		snprintf(quiet->broken, sizeof(quiet->broken), "%s",
-				 text_of(json_object_get(document, "scorer"), "broken"));
-		if (why != NULL && clock_monotonic_us() >= verify->deadline_us)
-			give_up(verify, why, err);
-		json_decref(document);
-		if (why == NULL)
+		if (why[0] == '\0')
 			return true;
 		if (clock_monotonic_us() >= verify->deadline_us)
-			return false;
+			return give_up(verify, why, err);
 		nanosleep(&pause, NULL);
 	}
+	return false;
 }
 
 /* Something has to come behind the snapshot, or nobody could tell that all before it has come. The daemon's beat does, later. */
@@ -184,15 +223,20 @@ move_along(const Verify *verify)
 	PQfinish(conn);
 }
 
-/* *moved: something was written meanwhile. */
 static bool
-take_snapshot(Verify *verify, uint64_t *total, bool *moved, Error *err)
+has_changed(const Quiet *before, const Quiet *now)
 {
-	Quiet before;
+	return now->changes != before->changes || now->items != before->items;
+}
+
+/* verify->moved: something was written meanwhile. */
+static bool
+take_snapshot(Verify *verify, Error *err)
+{
 	Quiet after;
 	int64_t now_us = clock_wall_us();
 
-	if (!wait_quiet(verify, 0, now_us, &before, err) ||
+	if (!wait_quiet(verify, 0, now_us, &verify->before, err) ||
 		!verify_source_open((const char *) verify->conninfo.data, &verify->source, err))
 		return false;
 	now_us = clock_wall_us();
@@ -200,10 +244,32 @@ take_snapshot(Verify *verify, uint64_t *total, bool *moved, Error *err)
 	move_along(verify);
 	if (!wait_quiet(verify, verify->source.lsn, verify->source.at_us, &after, err))
 		return false;
-	*total = after.total;
-	*moved = after.total != before.total;
-	return *moved ||
+	verify->moved = has_changed(&verify->before, &after);
+	return verify->moved ||
 		   verify_source_rankings(&verify->source, verify->config->source.publications, after.broken, err);
+}
+
+/*
+ * Whether the sink, at the position it has just been opened at, shows more than the snapshot.  Where nothing drifts no output
+ * may have come since; scores that drift with age are told all the time, and it is the changes that count.
+ */
+static bool
+judge_position(Verify *verify, Error *err)
+{
+	const SinkPosition *position = &verify->position;
+	json_t *document;
+	Quiet now;
+
+	verify->judged = true;
+	verify->moved = position->total_start + position_counted(position) != verify->before.total;
+	if (!verify->moved || !verify->source.drifts)
+		return true;
+	if (!cli_ask(verify->config, "status", &document, err))
+		return false;
+	read_counters(document, &now);
+	json_decref(document);
+	verify->moved = has_changed(&verify->before, &now);
+	return true;
 }
 
 /* ---- differences --------------------------------------------------------------------------------------- */
@@ -279,7 +345,9 @@ gather(void *context, const SinkPlace *place, Error *err)
 	VerifyRanking *ranking = verify_source_ranking(&verify->source, place->ranking);
 	Batch *batch;
 
-	if (verify->listed != NULL && ranking != verify->listed)
+	if (!verify->judged && !judge_position(verify, err))
+		return false;
+	if (verify->moved || (verify->listed != NULL && ranking != verify->listed))
 		return true;
 	if (ranking == NULL)
 	{
@@ -302,19 +370,17 @@ gather(void *context, const SinkPlace *place, Error *err)
 	return batch->n < BATCH_PLACES || flush(verify, ranking, batch, err);
 }
 
-/* *moved: the sink has gone on meanwhile. */
 static bool
-visit_sink(Verify *verify, uint64_t total, bool *moved, Error *err)
+visit_sink(Verify *verify, Error *err)
 {
-	SinkPosition *position = &verify->position;
-
+	verify->judged = false;
 	if (!sink_places(verify->sink, &verify->history, verify->config->state.directory, gather, verify,
-					 position, err))
+					 &verify->position, err) ||
+		(!verify->judged && !judge_position(verify, err)))
 		return false;
 	for (int i = 0; i < verify->source.nrankings; i++)
 		if (!flush(verify, &verify->source.rankings[i], &verify->batches[i], err))
 			return false;
-	*moved = position->total_start + position_counted(position) != total;
 	return true;
 }
 
@@ -340,22 +406,25 @@ note_missing(void *context, VerifyRanking *ranking, Slice key, uint64_t hash, Er
 	return true;
 }
 
-/* By name, as long as there is room for names: once more through the sink, with the keys of a part of the items in memory. */
+/*
+ * By name, as long as there is room for names: once more through the sink, with the keys of a part of the items in memory.
+ * When the sink has gone on they stay without names; how many there are is known.
+ */
 static bool
-list_missing(Verify *verify, VerifyRanking *ranking, uint64_t total, bool *moved, Error *err)
+list_missing(Verify *verify, VerifyRanking *ranking, Error *err)
 {
 	bool ok = true;
 
 	verify->listed = ranking;
 	verify->parts = 1 + ranking->compared / (SET_KEYS / 2);
 	verify->keys = xmalloc(SET_KEYS * sizeof(uint64_t));
-	for (verify->part = 0; ok && !*moved && verify->part < verify->parts &&
-						   json_array_size(verify->differences) < verify->limit;
+	for (verify->part = 0;
+		 ok && verify->part < verify->parts && json_array_size(verify->differences) < verify->limit;
 		 verify->part++)
 	{
 		verify->nkeys = 0;
-		ok = visit_sink(verify, total, moved, err);
-		if (!ok || *moved)
+		ok = visit_sink(verify, err);
+		if (!ok || verify->moved)
 			break;
 		qsort(verify->keys, verify->nkeys, sizeof(uint64_t), compare_hashes);
 		ok = verify_source_keys(&verify->source, ranking, note_missing, verify, err);
@@ -363,13 +432,14 @@ list_missing(Verify *verify, VerifyRanking *ranking, uint64_t total, bool *moved
 	free(verify->keys);
 	verify->keys = NULL;
 	verify->listed = NULL;
+	verify->moved = false;
 	return ok;
 }
 
 static bool
-look_for_missing(Verify *verify, uint64_t total, bool *moved, Error *err)
+look_for_missing(Verify *verify, Error *err)
 {
-	for (int i = 0; !*moved && i < verify->source.nrankings; i++)
+	for (int i = 0; i < verify->source.nrankings; i++)
 	{
 		VerifyRanking *ranking = &verify->source.rankings[i];
 		uint64_t there;
@@ -381,7 +451,7 @@ look_for_missing(Verify *verify, uint64_t total, bool *moved, Error *err)
 		there = ranking->compared - ranking->superfluous;
 		ranking->missing = ranking->shown > there ? ranking->shown - there : 0;
 		if (ranking->missing > 0 && json_array_size(verify->differences) < verify->limit &&
-			!list_missing(verify, ranking, total, moved, err))
+			!list_missing(verify, ranking, err))
 			return false;
 	}
 	return true;
@@ -419,35 +489,33 @@ forget(Verify *verify)
 }
 
 static bool
-attempt(Verify *verify, bool *moved, Error *err)
+attempt(Verify *verify, Error *err)
 {
-	uint64_t total;
-
-	*moved = false;
 	forget(verify);
+	verify->moved = false;
 	verify->differences = json_array();
-	if (!take_snapshot(verify, &total, moved, err) || *moved)
-		return *moved;
+	if (!take_snapshot(verify, err) || verify->moved)
+		return verify->moved;
 	verify->batches = xcalloc((size_t) verify->source.nrankings + 1, sizeof(Batch));
-	return visit_sink(verify, total, moved, err) && (*moved || look_for_missing(verify, total, moved, err));
+	return visit_sink(verify, err) && (verify->moved || look_for_missing(verify, err));
 }
 
-/* A transaction may be in the stream a moment before it is visible to a snapshot: a difference is looked at twice. */
+/*
+ * A transaction may be in the stream a moment before it is visible to a snapshot, and something may be due between snapshot
+ * and sink: a difference is looked at twice.
+ */
 static bool
 compare(Verify *verify, Error *err)
 {
-	bool moved = true;
-
-	for (int found = 0; moved || found < 2;)
+	for (int found = 0;;)
 	{
-		if (!attempt(verify, &moved, err))
+		if (!attempt(verify, err))
 			return false;
-		if (!moved && (differences(verify) == 0 || ++found == 2))
+		if (!verify->moved && (differences(verify) == 0 || ++found == 2))
 			return true;
-		if (moved && clock_monotonic_us() >= verify->deadline_us)
+		if (verify->moved && clock_monotonic_us() >= verify->deadline_us)
 			return give_up(verify, "something was written each time", err);
 	}
-	return true;
 }
 
 /* ---- what is said ------------------------------------------------------------------------------------------ */

@@ -176,6 +176,7 @@ take_ranking(VerifySource *source, const PGresult *result, int row, const char *
 				 ranking->relation);
 	else if (is_listed(broken, ranking->name))
 		snprintf(ranking->why, sizeof(ranking->why), "the daemon cannot use its newest definition");
+	source->drifts |= ranking->why[0] == '\0' && ranking->drifts;
 }
 
 bool
@@ -213,7 +214,8 @@ put_question(const VerifyRanking *ranking, Buffer *sql)
 				  "SELECT u.n, coalesce(s.shown, false), s.score, s.tier, coalesce(s.pin, 0), %s"
 				  " FROM jsonb_to_recordset($2::jsonb) AS u(n int, key jsonb, at timestamptz)"
 				  " CROSS JOIN LATERAL jsonb_populate_record(NULL::%s, u.key) AS k"
-				  " LEFT JOIN %s ON %s LEFT JOIN LATERAL walrank.standing($1, t, u.at) AS s ON true",
+				  " LEFT JOIN %s ON %s LEFT JOIN LATERAL walrank.standing($1, t, greatest(u.at, "
+				  "$3::timestamptz)) AS s ON true",
 				  ranking->key, ranking->relation, ranking->from, ranking->same_key);
 }
 
@@ -235,10 +237,10 @@ verify_place_agrees(const VerifyRanking *ranking, const VerifyPlace *place)
 }
 
 static void
-put_place(Buffer *out, const VerifyPlace *place, int n, Slice at)
+put_place(Buffer *out, const VerifyPlace *place, int n)
 {
 	buffer_printf(out, "%s{\"n\":%d,\"at\":", out->len > 1 ? "," : "", n);
-	json_string(out, at);
+	json_string(out, place->at);
 	buffer_printf(out, ",\"key\":");
 	buffer_append_slice(out, place->key);
 	buffer_append_byte(out, '}');
@@ -269,13 +271,14 @@ ask(VerifySource *source, const VerifyRanking *ranking, VerifyPlace *places, int
 	buffer_append_byte(&asked, '[');
 	for (int i = 0; i < n; i++)
 		if (!score_alone || (places[i].shown && !is_near(ranking, &places[i])))
-			put_place(&asked, &places[i], i, score_alone ? places[i].at : slice_string(source->at));
+			put_place(&asked, &places[i], i);
 	if (asked.len > 1)
 	{
 		buffer_append_slice(&asked, slice_make("]", 2)); /* and its end */
 		put_question(ranking, &sql);
-		result = source_query(source->conn, 6, err, "could not compute places", (const char *) sql.data, 2,
-							  (const char *const[]){ranking->name, (const char *) asked.data});
+		result = source_query(source->conn, 6, err, "could not compute places", (const char *) sql.data, 3,
+							  (const char *const[]){ranking->name, (const char *) asked.data,
+													score_alone ? "-infinity" : source->at});
 		ok = result != NULL;
 	}
 	for (int row = 0; ok && row < PQntuples(result); row++)

@@ -38,6 +38,7 @@ typedef struct VerifySource
 	Arena *arena;
 	VerifyRanking *rankings;
 	int nrankings;
+	bool drifts; /* some that is compared does */
 } VerifySource;
 
 /* A place as the sink has it, and what SQL says about its item. */
@@ -63,7 +64,7 @@ extern void verify_source_at(VerifySource *source, int64_t at_us);
 extern bool verify_source_rankings(VerifySource *source, const char *publications, const char *broken,
 								   Error *err);
 extern VerifyRanking *verify_source_ranking(const VerifySource *source, Slice name);
-/* Fills in what SQL says of n places of a ranking, a thousand or so. */
+/* Fills in what SQL says of n places of a ranking, a thousand or so: as of the moment, or of a later one the sink was told at. */
 extern bool verify_source_ask(VerifySource *source, const VerifyRanking *ranking, VerifyPlace *places, int n,
 							  Error *err);
 extern bool verify_place_agrees(const VerifyRanking *ranking, const VerifyPlace *place);
