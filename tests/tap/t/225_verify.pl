@@ -22,6 +22,7 @@ $source->safe_psql('postgres', q{
 		('plain', 'public.item', E'where status = ''on_sale''\nterm p weight 1 price'),
 		('coarse', 'public.item', E'term p weight 1 price\nmin_change 5'),
 		('drifting', 'public.item', E'where price > 2000\nterm a weight -1 age(at) / 1s\nrefresh 1h'),
+		('busy', 'public.item', E'where price > 2300\nterm a weight -1 age(at) / 1s\nrefresh 1s'),
 		('past', 'public.item', 'term p weight 1 delta(price) missing 0'),
 		('odd', 'public.place', 'term v weight 2 v');
 	INSERT INTO walrank.intervention (relation, ranking, key, action, factor, addend, position, tier, condition, reason) VALUES
@@ -60,6 +61,7 @@ for my $sink (qw(table file))
 	is(counts($r, 'plain'), '2249 0 0 0', "$sink: one ranking");
 	is(counts($r, 'coarse'), '2499 0 0 0', "$sink: another");
 	is(counts($r, 'drifting'), '500 0 0 0', "$sink: one that moves with time");
+	is(counts($r, 'busy'), '200 0 0 0', "$sink: one that is told all the time");
 	is(counts($r, 'odd'), '50 0 0 0', "$sink: a key of two columns, whose names and values are odd");
 	like(counts($r, 'past'), qr/what attributes were before/, "$sink: one that cannot be computed from a row is named");
 }
