@@ -65,6 +65,7 @@ verify_source_at(VerifySource *source, int64_t at_us)
 void
 verify_source_close(VerifySource *source)
 {
+	PQclear(source->libraries);
 	PQfinish(source->conn);
 	arena_destroy(source->arena);
 	free(source->rankings);
@@ -100,13 +101,35 @@ allocate(void *context, size_t bytes)
 	return arena_alloc(context, bytes);
 }
 
-static void
-read_definition(VerifyRanking *ranking, Slice text)
+static Slice
+text_at(const PGresult *result, int row, int column)
 {
+	return slice_make(PQgetvalue(result, row, column), (size_t) PQgetlength(result, row, column));
+}
+
+static bool
+find_library(void *context, Slice name, Slice *text)
+{
+	const VerifySource *source = context;
+
+	for (int row = 0; row < PQntuples(source->libraries); row++)
+		if (slice_equal(text_at(source->libraries, row, 0), name))
+		{
+			*text = text_at(source->libraries, row, 1);
+			return true;
+		}
+	return false;
+}
+
+static void
+read_definition(VerifySource *source, VerifyRanking *ranking, Slice text)
+{
+	const RuleLibrary library = {find_library, source};
 	Arena *arena = arena_create(64 * 1024);
 	const RuleMemory memory = {allocate, arena};
 	RuleError error = {0};
-	const RuleProgram *program = rules_compile((const char *) text.data, text.len, &memory, &error);
+	const RuleProgram *program =
+		rules_compile_with((const char *) text.data, text.len, &library, &memory, &error);
 
 	if (program == NULL)
 		snprintf(ranking->why, sizeof(ranking->why), "its definition does not compile here: %s",
@@ -166,7 +189,7 @@ take_ranking(VerifySource *source, const PGresult *result, int row, const char *
 	ranking->from = print(source, "%s%s AS t", partitioned ? "" : "ONLY ", ranking->relation);
 	ranking->key = print(source, "jsonb_build_object(%s)::text", PQgetvalue(result, row, 4));
 	ranking->same_key = copy_text(source, result, row, 5);
-	read_definition(ranking, slice_make(PQgetvalue(result, row, 1), (size_t) PQgetlength(result, row, 1)));
+	read_definition(source, ranking, text_at(result, row, 1));
 	if (PQgetisnull(result, row, 3))
 		snprintf(ranking->why, sizeof(ranking->why), "there is no table %.120s", ranking->relation);
 	else if (PQgetisnull(result, row, 4))
@@ -183,8 +206,13 @@ bool
 verify_source_rankings(VerifySource *source, const char *publications, const char *broken, Error *err)
 {
 	const char *const values[] = {publications};
-	PGresult *result =
-		source_query(source->conn, 7, err, "could not read the rankings", rankings_sql, 1, values);
+	PGresult *result;
+
+	source->libraries = source_query(source->conn, 2, err, "could not read the libraries of rules",
+									 "SELECT name, definition FROM walrank.rule_library", 0, NULL);
+	if (source->libraries == NULL)
+		return false;
+	result = source_query(source->conn, 7, err, "could not read the rankings", rankings_sql, 1, values);
 
 	if (result == NULL)
 		return false;

@@ -36,6 +36,7 @@ typedef struct VerifySource
 	int64_t at_us;
 	char at[48]; /* the moment items are judged at, as text */
 	Arena *arena;
+	PGresult *libraries; /* name, definition */
 	VerifyRanking *rankings;
 	int nrankings;
 	bool drifts; /* some that is compared does */

@@ -18,8 +18,9 @@ my $d = daemon_new($source, postgres => $search, conf => "[daemon]\nbeat_interva
 $d->init;
 $source->safe_psql('postgres', q{
 	SELECT walrank.watch('item'); SELECT walrank.watch('place');
+	INSERT INTO walrank.rule_library (name, definition) VALUES ('common', 'let offered = status = ''on_sale''');
 	INSERT INTO walrank.ranking (name, relation, definition) VALUES
-		('plain', 'public.item', E'where status = ''on_sale''\nterm p weight 1 price'),
+		('plain', 'public.item', E'use common\nwhere offered\nterm p weight 1 price'),
 		('coarse', 'public.item', E'term p weight 1 price\nmin_change 5'),
 		('drifting', 'public.item', E'where price > 2000\nterm a weight -1 age(at) / 1s\nrefresh 1h'),
 		('busy', 'public.item', E'where price > 2300\nterm a weight -1 age(at) / 1s\nrefresh 1s'),
