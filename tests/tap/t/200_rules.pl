@@ -296,6 +296,13 @@ same_as_sql('changed', $json);
 	$d->catch_up;
 }
 
+# libraries are those the daemon has
+sql(q{INSERT INTO walrank.rule_library VALUES ('prices', 'const per_unit = 0.004')});
+$d->catch_up;
+my $used = decode_json(says('a definition that uses a library', 0, qr/^\{/, @conf, '--json', 'rules', 'diff', '--fresh', file('uses.rules', slurp($new) =~ s/0\.004 price/1 per_unit * price/r =~ s/where/use prices\nwhere/r)));
+same_as_sql('with a library', $used);
+says('one that is not there', 2, qr/uses2\.rules:2:\d+: .*nosuch/, @conf, 'rules', 'diff', file('uses2.rules', slurp($new) =~ s/where/use nosuch\nwhere/r));
+
 # evaluated at a time of one's own
 my $aging = file('aging.rules', qq{# ranking "home" over public.item\nterm age weight 1 linear_decay(age(stock), 100d)\n});
 my @at = map { decode_json(says("--at $_", 0, qr/^\{/, @conf, '--json', 'rules', 'diff', '--at', $_, $aging)) } '2026-01-01', '2026-02-20T00:00:00Z';
