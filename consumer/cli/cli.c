@@ -23,6 +23,8 @@ static const CliCommand *const commands[] = {
 	&cli_rules_diff,
 	&cli_rules_apply,
 	&cli_rules_export,
+	&cli_rules_rescore,
+	&cli_rules_cancel,
 	&cli_journal_verify,
 	&cli_sink_list,
 	&cli_sink_add,

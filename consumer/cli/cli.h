@@ -56,6 +56,7 @@ extern const CliCommand cli_backfill_list;
 extern const CliCommand cli_rules_check, cli_rules_test, cli_rules_list, cli_rules_diff, cli_rules_apply,
 	cli_rules_export;
 extern const CliCommand cli_history;
+extern const CliCommand cli_rules_rescore, cli_rules_cancel;
 extern const CliCommand cli_journal_verify;
 extern const CliCommand cli_rebuild;
 extern const CliCommand cli_teardown;

@@ -164,7 +164,7 @@ sink_replay_verb(void *context, const char *const *arguments, Buffer *answer, Er
 
 /* What the scorer does about a table because somebody asked is a unit, like all it does. */
 static bool
-ask_scorer(void *context, const char *word, const char *relation, Buffer *answer, Error *err)
+ask_scorer(void *context, const char *word, const char *relation, bool dry_run, Buffer *answer, Error *err)
 {
 	const HousekeepingParts *parts = ((const Steering *) context)->parts;
 	ScorerView *view = xcalloc(1, sizeof(*view));
@@ -183,24 +183,33 @@ ask_scorer(void *context, const char *word, const char *relation, Buffer *answer
 		return error_hint(err, "It is written as `walrank status` lists it.");
 	}
 	buffer_printf(&detail, "%s%s", word, relation);
-	ok = journal_append(parts->state->journal, &unit, PART_DETAIL, buffer_slice(&detail), false, err);
+	ok = dry_run ||
+		 journal_append(parts->state->journal, &unit, PART_DETAIL, buffer_slice(&detail), false, err);
 	buffer_free(&detail);
 	buffer_printf(answer, "{\"relation\":");
 	json_string(answer, slice_string(relation));
-	buffer_printf(answer, ",\"seq\":%llu}", (unsigned long long) unit.seq);
+	if (!dry_run)
+		buffer_printf(answer, ",\"seq\":%llu", (unsigned long long) unit.seq);
+	buffer_append_byte(answer, '}');
 	return ok;
 }
 
 static bool
 rescore_start(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	return ask_scorer(context, RESCORE_START, arguments[0], answer, err);
+	return ask_scorer(context, RESCORE_START, arguments[0], false, answer, err);
 }
 
 static bool
 rescore_cancel(void *context, const char *const *arguments, Buffer *answer, Error *err)
 {
-	return ask_scorer(context, RESCORE_CANCEL, arguments[0], answer, err);
+	return ask_scorer(context, RESCORE_CANCEL, arguments[0], false, answer, err);
+}
+
+static bool
+rescore_try(void *context, const char *const *arguments, Buffer *answer, Error *err)
+{
+	return ask_scorer(context, "", arguments[0], true, answer, err);
 }
 
 /* ---- why ---------------------------------------------------------------------------------------- */
@@ -335,6 +344,8 @@ const ControlVerb steering_verbs[] = {
 	{"sink replay", "NAME FROM", "sets a sink back to just before a unit, by its number or an LSN",
 	 sink_replay_verb},
 	{"rescore start", "TABLE", "evaluates all items of a table anew", rescore_start},
+	{"rescore try start", "TABLE", "says whether that table is known", rescore_try},
+	{"rescore try cancel", "TABLE", "says whether that table is known", rescore_try},
 	{"rescore cancel", "TABLE", "gives up evaluating them anew; items not met keep what they have",
 	 rescore_cancel},
 	{"explain", "KEY RANKING TABLE", "why an item stands where it stands; RANKING - for all", explain},
