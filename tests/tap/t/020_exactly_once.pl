@@ -14,8 +14,8 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $full = $ENV{WALRANK_TIER} ne 'check';
-my $kills = $full ? 120 : 25;
-my $stops = $full ? 15 : 5;
+my $kills = $full ? 120 : 20;
+my $stops = $full ? 15 : 4;
 my $seed = $ENV{WALRANK_SEED} // time ^ $$;
 srand $seed;
 note "seed $seed (WALRANK_SEED)";
