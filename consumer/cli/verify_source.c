@@ -80,7 +80,7 @@ verify_source_close(VerifySource *source)
  */
 static const char rankings_sql[] =
 	"SELECT r.name, r.definition, coalesce(c.oid::regclass::text, r.relation), c.relkind = 'p', k.object, "
-	"k.same, EXISTS"
+	"k.same, k.columns, EXISTS"
 	" (SELECT FROM pg_publication_rel AS p JOIN pg_publication AS b ON b.oid = p.prpubid WHERE"
 	" b.pubname = ANY (string_to_array(replace($1, ' ', ''), ',')) AND"
 	" (to_jsonb(p) ->> 'prqual' IS NOT NULL OR to_jsonb(p) ->> 'prattrs' IS NOT NULL) AND"
@@ -89,10 +89,19 @@ static const char rankings_sql[] =
 	" OR p.prrelid = c.oid))"
 	" FROM walrank.ranking AS r JOIN walrank.watched AS w ON w.relation = r.relation"
 	" LEFT JOIN pg_class AS c ON c.oid = to_regclass(r.relation)"
-	" LEFT JOIN LATERAL (SELECT string_agg(quote_literal(a.attname) || ', t.' || quote_ident(a.attname), ', '"
-	" ORDER BY a.attnum) AS object, string_agg('t.' || n || ' = k.' || n, ' AND ') AS same"
-	" FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey),"
-	" quote_ident(a.attname) AS n WHERE i.indrelid = c.oid AND i.indisprimary) AS k ON true"
+	" LEFT JOIN LATERAL (SELECT string_agg(quote_literal(a.attname) || ', t.' || n, ', ' ORDER BY a.attnum) "
+	"AS object,"
+	" string_agg(n || ' ' || format_type(a.atttypid, a.atttypmod), ', ') AS columns,"
+	/* equal as the primary key understands it */
+	" string_agg(format('t.%s OPERATOR(%I.%s) k.%s', n, s.nspname, o.oprname, n), ' AND ') AS same FROM "
+	"pg_index AS i"
+	" CROSS JOIN ROWS FROM (unnest(i.indkey::int2[]), unnest(i.indclass::oid[])) AS m(attnum, opclass)"
+	" JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = m.attnum JOIN pg_opclass AS l ON "
+	"l.oid = m.opclass"
+	" JOIN pg_amop AS q ON q.amopfamily = l.opcfamily AND q.amoplefttype = l.opcintype"
+	" AND q.amoprighttype = l.opcintype AND q.amopstrategy = 3 JOIN pg_operator AS o ON o.oid = q.amopopr"
+	" JOIN pg_namespace AS s ON s.oid = o.oprnamespace, quote_ident(a.attname) AS n"
+	" WHERE i.indrelid = c.oid AND i.indisprimary) AS k ON true"
 	" WHERE r.enabled ORDER BY 1";
 
 static void *
@@ -189,12 +198,13 @@ take_ranking(VerifySource *source, const PGresult *result, int row, const char *
 	ranking->from = print(source, "%s%s AS t", partitioned ? "" : "ONLY ", ranking->relation);
 	ranking->key = print(source, "jsonb_build_object(%s)::text", PQgetvalue(result, row, 4));
 	ranking->same_key = copy_text(source, result, row, 5);
+	ranking->key_columns = copy_text(source, result, row, 6);
 	read_definition(source, ranking, text_at(result, row, 1));
 	if (PQgetisnull(result, row, 3))
 		snprintf(ranking->why, sizeof(ranking->why), "there is no table %.120s", ranking->relation);
 	else if (PQgetisnull(result, row, 4))
 		snprintf(ranking->why, sizeof(ranking->why), "%.120s has no primary key", ranking->relation);
-	else if (PQgetvalue(result, row, 6)[0] == 't')
+	else if (PQgetvalue(result, row, 7)[0] == 't')
 		snprintf(ranking->why, sizeof(ranking->why), "the publications leave out rows or columns of %.120s",
 				 ranking->relation);
 	else if (is_listed(broken, ranking->name))
@@ -212,7 +222,7 @@ verify_source_rankings(VerifySource *source, const char *publications, const cha
 									 "SELECT name, definition FROM walrank.rule_library", 0, NULL);
 	if (source->libraries == NULL)
 		return false;
-	result = source_query(source->conn, 7, err, "could not read the rankings", rankings_sql, 1, values);
+	result = source_query(source->conn, 8, err, "could not read the rankings", rankings_sql, 1, values);
 
 	if (result == NULL)
 		return false;
@@ -241,10 +251,10 @@ put_question(const VerifyRanking *ranking, Buffer *sql)
 	buffer_printf(sql,
 				  "SELECT u.n, coalesce(s.shown, false), s.score, s.tier, coalesce(s.pin, 0), %s"
 				  " FROM jsonb_to_recordset($2::jsonb) AS u(n int, key jsonb, at timestamptz)"
-				  " CROSS JOIN LATERAL jsonb_populate_record(NULL::%s, u.key) AS k"
+				  " CROSS JOIN LATERAL jsonb_to_record(u.key) AS k(%s)"
 				  " LEFT JOIN %s ON %s LEFT JOIN LATERAL walrank.standing($1, t, greatest(u.at, "
 				  "$3::timestamptz)) AS s ON true",
-				  ranking->key, ranking->relation, ranking->from, ranking->same_key);
+				  ranking->key, ranking->key_columns, ranking->from, ranking->same_key);
 }
 
 /* True: the sink's score is what SQL says, as far as the ranking tells at all. */

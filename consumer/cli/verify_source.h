@@ -15,14 +15,15 @@
 typedef struct VerifyRanking
 {
 	char *name;
-	char *relation;		  /* as SQL names it */
-	const char *from;	  /* "ONLY public.item AS t" */
-	const char *key;	  /* jsonb_build_object('id', t.id) */
-	const char *same_key; /* t.id = k.id */
-	char why[320];		  /* it is not compared; empty: it is */
-	double min_change;	  /* the sink's score may be off by less */
-	bool drifts;		  /* its score holds only as of when it was told */
-	uint64_t compared;	  /* places the sink shows */
+	char *relation;			 /* as SQL names it */
+	const char *from;		 /* "ONLY public.item AS t" */
+	const char *key;		 /* jsonb_build_object('id', t.id) */
+	const char *key_columns; /* id bigint */
+	const char *same_key;	 /* t.id = k.id */
+	char why[320];			 /* it is not compared; empty: it is */
+	double min_change;		 /* the sink's score may be off by less */
+	bool drifts;			 /* its score holds only as of when it was told */
+	uint64_t compared;		 /* places the sink shows */
 	uint64_t different;
 	uint64_t superfluous;
 	uint64_t missing;

@@ -12,8 +12,9 @@ my $search = source('search');
 $source->safe_psql('postgres', q{
 	CREATE TABLE item (id bigint PRIMARY KEY, price int NOT NULL, status text NOT NULL, at timestamptz NOT NULL DEFAULT now());
 	INSERT INTO item SELECT i, i, CASE WHEN i % 10 = 0 THEN 'sold' ELSE 'on_sale' END FROM generate_series(1, 2500) i;
-	CREATE TABLE place ("when" timestamptz, ranking text, v float8, PRIMARY KEY ("when", ranking));
-	INSERT INTO place SELECT '2026-01-01 00:00:00.5+00'::timestamptz + i * interval '1 hour', E'a "b" \\\\ \u00e9 ' || i, i / 3.0 FROM generate_series(1, 50) i});
+	CREATE DOMAIN never_null AS text NOT NULL;
+	CREATE TABLE place (must never_null DEFAULT 'x', "when" timestamptz, ranking text, v float8, PRIMARY KEY ("when", ranking));
+	INSERT INTO place ("when", ranking, v) SELECT '2026-01-01 00:00:00.5+00'::timestamptz + i * interval '1 hour', E'a "b" \\\\ \u00e9 ' || i, i / 3.0 FROM generate_series(1, 50) i});
 my $d = daemon_new($source, postgres => $search, conf => "[daemon]\nbeat_interval = 1s\n");
 $d->init;
 $source->safe_psql('postgres', q{
