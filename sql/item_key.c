@@ -267,13 +267,13 @@ match_of(const KeyColumns *columns)
 	return TextDatumGetCString(answer);
 }
 
-/* The row of the table that has the key of this one; NULL: none. */
+/* The row of the table that has the key of this one; NULL: none.  A table may have a column t: then that is what t says. */
 static HeapTupleHeader
 find_row(const KeyColumns *columns, HeapTupleHeader key)
 {
 	char *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(columns->relid)),
 											 get_rel_name(columns->relid));
-	char *query = psprintf("SELECT t FROM ONLY %s t WHERE %s", table, match_of(columns));
+	char *query = psprintf("SELECT (t.*)::%s FROM ONLY %s t WHERE %s", table, table, match_of(columns));
 	Datum row;
 
 	return ask(columns, query, HeapTupleHeaderGetDatum(key), NULL, &row) ? DatumGetHeapTupleHeader(row)

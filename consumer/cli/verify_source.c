@@ -252,7 +252,7 @@ put_question(const VerifyRanking *ranking, Buffer *sql)
 				  "SELECT u.n, coalesce(s.shown, false), s.score, s.tier, coalesce(s.pin, 0), %s"
 				  " FROM jsonb_to_recordset($2::jsonb) AS u(n int, key jsonb, at timestamptz)"
 				  " CROSS JOIN LATERAL jsonb_to_record(u.key) AS k(%s)"
-				  " LEFT JOIN %s ON %s LEFT JOIN LATERAL walrank.standing($1, t, greatest(u.at, "
+				  " LEFT JOIN %s ON %s LEFT JOIN LATERAL walrank.standing($1, t.*, greatest(u.at, "
 				  "$3::timestamptz)) AS s ON true",
 				  ranking->key, ranking->key_columns, ranking->from, ranking->same_key);
 }
@@ -345,7 +345,7 @@ static void
 put_shown(const VerifyRanking *ranking, const char *what, Buffer *sql)
 {
 	buffer_printf(sql,
-				  "SELECT %s FROM %s, LATERAL walrank.standing($1, t, $2::timestamptz) AS s WHERE s.shown",
+				  "SELECT %s FROM %s, LATERAL walrank.standing($1, t.*, $2::timestamptz) AS s WHERE s.shown",
 				  what, ranking->from);
 }
 

@@ -36,7 +36,7 @@ BEGIN
 	IF chosen.condition IS NULL THEN
 		RETURN walrank.has_item(chosen.relation, chosen.key)::int;
 	END IF;
-	EXECUTE format('SELECT count(*) FROM ONLY %s t WHERE walrank.holds($1, t)', chosen.relation) INTO count USING chosen.condition;
+	EXECUTE format('SELECT count(*) FROM ONLY %s t WHERE walrank.holds($1, t.*)', chosen.relation) INTO count USING chosen.condition;
 	RETURN count;
 END
 $$;

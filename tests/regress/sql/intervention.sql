@@ -291,6 +291,17 @@ SELECT id, action, walrank.matched(id) FROM walrank.intervention ORDER BY id;
 SELECT walrank.matched(4000000);
 SELECT op, intervention AS id, relation, ranking, key, condition, action, value, reason, valid_until = '2100-01-01' AS until, in_force, moved FROM walrank.audit ORDER BY entry;
 
+-- a table may call its columns as we call tables
+CREATE TABLE iv.aliases (t text PRIMARY KEY, i int, r text, k text);
+SELECT walrank.watch('iv.aliases');
+INSERT INTO iv.aliases VALUES ('x', 5, 'r', 'k');
+INSERT INTO walrank.ranking (name, relation, definition) VALUES ('aliases', 'iv.aliases', 'term i weight 1 i');
+INSERT INTO walrank.intervention (relation, key, condition, action, factor, reason) VALUES
+	('iv.aliases', '"x"', NULL, 'boost', 2, 'by key'), ('iv.aliases', NULL, 'i > 4', 'top', NULL, 'by condition');
+SELECT walrank.has_item('iv.aliases', '"x"'), walrank.has_item('iv.aliases', '{"t": "y"}');
+SELECT shown, score, tier FROM walrank.standing_of('aliases', '"x"');
+SELECT v.reason, walrank.matched(v.id) FROM walrank.intervention v WHERE v.relation = 'iv.aliases' ORDER BY 1;
+
 SET client_min_messages = warning;
 DROP SCHEMA iv CASCADE;
 DELETE FROM walrank.intervention;

@@ -10,8 +10,8 @@ use Time::HiRes qw(sleep time);
 my $source = source('source');
 my $search = source('search');
 $source->safe_psql('postgres', q{
-	CREATE TABLE item (id bigint PRIMARY KEY, price int NOT NULL, status text NOT NULL, at timestamptz NOT NULL DEFAULT now());
-	INSERT INTO item SELECT i, i, CASE WHEN i % 10 = 0 THEN 'sold' ELSE 'on_sale' END FROM generate_series(1, 2500) i;
+	CREATE TABLE item (id bigint PRIMARY KEY, price int NOT NULL, status text NOT NULL, t text DEFAULT 'one of our own aliases', at timestamptz NOT NULL DEFAULT now());
+	INSERT INTO item (id, price, status) SELECT i, i, CASE WHEN i % 10 = 0 THEN 'sold' ELSE 'on_sale' END FROM generate_series(1, 2500) i;
 	CREATE DOMAIN never_null AS text NOT NULL;
 	CREATE TABLE place (must never_null DEFAULT 'x', "when" timestamptz, ranking text, v float8, PRIMARY KEY ("when", ranking));
 	INSERT INTO place ("when", ranking, v) SELECT '2026-01-01 00:00:00.5+00'::timestamptz + i * interval '1 hour', E'a "b" \\\\ \u00e9 ' || i, i / 3.0 FROM generate_series(1, 50) i});
