@@ -69,6 +69,8 @@ understand(const Buffer *document, json_t **answer, Error *err)
 	const char *message;
 	const char *hint;
 
+	if (root == NULL) /* 1e20 written out is an integer to jansson, and too large a one */
+		root = json_loadb((const char *) document->data, document->len, JSON_DECODE_INT_AS_REAL, &where);
 	if (root == NULL)
 		return error_set(err, ERR_DATA, "walrankd answered something unreadable: %s", where.text);
 	message = json_string_value(json_object_get(root, "error"));
