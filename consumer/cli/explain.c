@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "cli/ask.h"
 #include "cli/explain_complete.h"
@@ -16,6 +17,10 @@
 #include "cli/item_origin.h"
 #include "cli/steering.h"
 #include "rules.h"
+
+/* What the scorer has is durable soon. */
+#define DURABLE_TRIES_MAX 200
+#define DURABLE_WAIT_NS 10000000
 
 enum
 {
@@ -127,39 +132,62 @@ ask_sql(Explain *explain)
 
 /* ---- the daemon's document ------------------------------------------------------------------------ */
 
-static void
-put_hex(Buffer *out, Slice bytes)
+/* What the feed tells of the item up to a unit, once that is durable; 0: all there is. */
+static bool
+read_origins(Explain *explain, const Config *config, ItemName *name, uint64_t seq)
 {
-	for (size_t i = 0; i < bytes.len; i++)
-		buffer_printf(out, "%02x", bytes.data[i]);
+	StoppedState stopped;
+	bool ok;
+
+	item_origins_free(explain->origins);
+	explain->origins = NULL;
+	for (int tries = 0;; tries++)
+	{
+		if (!stopped_look(config, &stopped, &explain->err))
+			return false;
+		if (stopped.last_seq >= seq || tries >= DURABLE_TRIES_MAX)
+			break;
+		stopped_close(&stopped);
+		nanosleep(&(struct timespec){0, DURABLE_WAIT_NS}, NULL);
+	}
+	ok = item_origins_read(name, &stopped, seq, &explain->origins, &explain->err);
+	stopped_close(&stopped);
+	return ok;
 }
 
-/* The item's key as the stream writes it, in hexadecimal: from the feed, else from SQL. */
+/* Without the source: as the feed has it. */
 static bool
-find_key(Explain *explain, const ItemName *name, Buffer *hex)
+key_of_feed(Explain *explain, const Config *config, ItemName *name, Buffer *hex)
 {
-	const char *params[] = {explain->table, explain->key_json};
-	const Slice key = item_origins_key(explain->origins);
-	PGresult *res;
+	Slice key;
 
-	if (key.len > 0)
-	{
-		put_hex(hex, key);
-		return true;
-	}
-	if (explain->conn == NULL && !name->known)
+	if (!read_origins(explain, config, name, 0))
+		return false;
+	if (!name->known)
 	{
 		error_set(&explain->err, ERR_CONFIG, "the feed knows no table \"%s\"", explain->word);
 		return error_hint(&explain->err, "Is it watched? walrank status lists the tables that are.");
 	}
-	if (explain->conn == NULL)
+	key = item_origins_key(explain->origins);
+	if (key.len == 0)
 	{
 		explain->err = explain->no_conn;
 		return error_wrap(&explain->err,
 						  "the feed does not tell of this item, and its key cannot be asked for");
 	}
-	res = steering_query(explain->conn, &explain->err,
-						 "SELECT encode(walrank.item_key($1, $2::jsonb), 'hex')", 2, params);
+	for (size_t i = 0; i < key.len; i++)
+		buffer_printf(hex, "%02x", key.data[i]);
+	explain->table = xstrdup(item_origins_table(explain->origins));
+	return true;
+}
+
+static bool
+key_of_sql(Explain *explain, Buffer *hex)
+{
+	const char *params[] = {explain->table, explain->key_json};
+	PGresult *res = steering_query(explain->conn, &explain->err,
+								   "SELECT encode(walrank.item_key($1, $2::jsonb), 'hex')", 2, params);
+
 	if (res == NULL)
 		return false;
 	buffer_printf(hex, "%s", PQgetvalue(res, 0, 0));
@@ -167,24 +195,26 @@ find_key(Explain *explain, const ItemName *name, Buffer *hex)
 	return true;
 }
 
+/* The verb takes the item's key as the stream writes it. */
 static bool
-ask_daemon(Explain *explain, const Config *config, const ItemName *name)
+ask_daemon(Explain *explain, const Config *config, ItemName *name)
 {
-	const char *table = explain->table != NULL ? explain->table : item_origins_table(explain->origins);
 	Buffer line = {0};
 	Buffer hex = {0};
-	bool ok = find_key(explain, name, &hex);
+	bool ok = explain->conn != NULL ? key_of_sql(explain, &hex) : key_of_feed(explain, config, name, &hex);
 
 	if (ok)
 	{
 		buffer_printf(&line, "explain %.*s %s %s", (int) hex.len, (char *) hex.data,
-					  explain->ranking != NULL ? explain->ranking : "-", table);
+					  explain->ranking != NULL ? explain->ranking : "-", explain->table);
 		buffer_append_byte(&line, '\0');
 		ok = cli_ask(config, (const char *) line.data, &explain->why, &explain->err);
 	}
 	buffer_free(&hex);
 	buffer_free(&line);
-	return ok;
+	/* what the answer is of, and nothing later */
+	return ok && read_origins(explain, config, name,
+							  (uint64_t) json_integer_value(json_object_get(explain->why, "seq")));
 }
 
 /* ---- the answer ------------------------------------------------------------------------------------- */
@@ -206,8 +236,11 @@ print_daemon(Explain *explain)
 		cli_print("%s: not all of it is known yet, and it is in no ranking\n", item);
 	else if (json_array_size(json_object_get(explain->why, "rankings")) == 0)
 		cli_print("%s: the table has no ranking in force\n", item);
-	json_array_foreach(json_object_get(explain->why, "rankings"), i, ranking) if (!explain->cli->json)
-		explain_print_daemon(item, ranking);
+	json_array_foreach(json_object_get(explain->why, "rankings"), i, ranking)
+	{
+		if (!explain->cli->json)
+			explain_print_daemon(item, ranking);
+	}
 	free(item);
 }
 
@@ -218,25 +251,15 @@ static bool
 try_daemon(Explain *explain, const Config *config, bool *asked)
 {
 	const char *table = explain->table != NULL ? explain->table : explain->word;
-	StoppedState stopped;
 	ItemName name;
 	bool ok;
 
 	*asked = cli_is_running(config);
 	if (!*asked)
 		return true;
-	if (!item_name_parse(&name, table, explain->key))
-	{
-		item_name_free(&name);
-		return error_set(&explain->err, ERR_CONFIG, "\"%.200s\" is no name of a table", table);
-	}
-	ok = stopped_look(config, &stopped, &explain->err);
-	if (ok)
-	{
-		ok = item_origins_read(&name, &stopped, &explain->origins, &explain->err) &&
-			 ask_daemon(explain, config, &name);
-		stopped_close(&stopped);
-	}
+	ok = item_name_parse(&name, table, explain->key) ||
+		 error_set(&explain->err, ERR_CONFIG, "\"%.200s\" is no name of a table", table);
+	ok = ok && ask_daemon(explain, config, &name);
 	item_name_free(&name);
 	if (!ok)
 		return false;

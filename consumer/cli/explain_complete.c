@@ -198,6 +198,7 @@ explain_complete(json_t *why, const ItemOrigins *origins, PGconn *conn, const ch
 	size_t i, j;
 
 	json_object_set_new(why, "source", words("daemon"));
+	json_object_set_new(why, "key", json_loads(key, JSON_DECODE_ANY, NULL));
 	json_array_foreach(json_object_get(why, "rankings"), i, ranking)
 	{
 		set_origins(ranking, origins);

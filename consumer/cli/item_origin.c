@@ -195,11 +195,13 @@ note_begin(ItemPass *pass, const RecordHeader *first)
 /* ---- asking -------------------------------------------------------------------------------------- */
 
 bool
-item_origins_read(ItemName *name, const StoppedState *stopped, ItemOrigins **result, Error *err)
+item_origins_read(ItemName *name, const StoppedState *stopped, uint64_t until_seq, ItemOrigins **result,
+				  Error *err)
 {
 	ItemOrigins *origins = xcalloc(1, sizeof(*origins));
 
-	origins->pass = (ItemPass){.context = origins, .begin = note_begin, .entry = note_entry};
+	origins->pass =
+		(ItemPass){.context = origins, .until_seq = until_seq, .begin = note_begin, .entry = note_entry};
 	if (item_pass(&origins->pass, name, stopped, err))
 	{
 		*result = origins;

@@ -17,8 +17,9 @@ typedef struct Origin
 
 typedef struct ItemOrigins ItemOrigins;
 
-/* What the feed tells of the item. False: it cannot be read. */
-extern bool item_origins_read(ItemName *name, const StoppedState *stopped, ItemOrigins **origins, Error *err);
+/* What the feed tells of the item, up to a unit (0: all). False: it cannot be read. */
+extern bool item_origins_read(ItemName *name, const StoppedState *stopped, uint64_t until_seq,
+							  ItemOrigins **origins, Error *err);
 extern void item_origins_free(ItemOrigins *origins);
 
 /* The item's table and key; empty when the feed does not have it. */

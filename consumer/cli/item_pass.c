@@ -167,6 +167,8 @@ item_pass(ItemPass *pass, ItemName *name, const StoppedState *stopped, Error *er
 	{
 		if (stopped->last_seq != 0 && record.header.seq > stopped->last_seq)
 			break; /* not durable yet (R5) */
+		if (pass->until_seq != 0 && record.header.seq > pass->until_seq)
+			break;
 		if (first && pass->begin != NULL)
 			ok = pass->begin(pass, &record.header);
 		first = false;

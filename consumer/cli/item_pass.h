@@ -31,6 +31,7 @@ extern void item_name_free(ItemName *name);
 typedef struct ItemPass
 {
 	void *context;
+	uint64_t until_seq;												 /* nothing later; 0: all there is */
 	FeedReader *reader;												 /* the pass's own */
 	const RecordHeader *unit;										 /* of the entry at hand */
 	bool (*begin)(struct ItemPass *pass, const RecordHeader *first); /* before anything else; NULL */

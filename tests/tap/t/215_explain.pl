@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use Walrank;
 use IPC::Run;
-use JSON::XS;
+use JSON::PP; # whose numbers are those of the text, to the bit
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -41,18 +41,17 @@ sub why
 
 sub bits { return unpack('Q<', pack('d<', $_[0] + 0)) }
 
-# ranking, id -> the last score line, or undef
+# ranking -> the last score line of an item; undef: it left
 sub emitted
 {
+	my ($id) = @_;
 	my %last;
 	for ($d->lines)
 	{
-		next unless /"kind":"(?:score|remove)"/;
-		my $line = decode_json($_);
-		next unless defined $line->{key} && exists $line->{key}{id};
-		$last{"$line->{ranking} $line->{key}{id}"} = $line->{kind} eq 'score' ? $line : undef;
+		next unless /"kind":"(score|remove)","ranking":"([a-z]+)","key":\{"id":$id\}/;
+		$last{$2} = $1 eq 'score' ? $_ : undef;
 	}
-	return \%last;
+	return { map { ($_ => defined $last{$_} ? decode_json($last{$_}) : undef) } keys %last };
 }
 
 sql(q{CREATE TABLE item (id bigint PRIMARY KEY, price numeric, title text, att jsonb);
@@ -73,17 +72,17 @@ $d->create;
 $d->catch_up;
 
 # ---- scores, recombined ----------------------------------------------------------------------------------
-sub recombine
+# By the server, which reads and adds doubles as the daemon does.
+my @documents;
+sub recombined
 {
-	my ($ranking) = @_;
-	my ($terms, $boosts, $factors) = (0.0, 0.0, 1.0);
-	for my $line (grep { $_->{counts} } @{ $ranking->{statements} })
-	{
-		$terms += $line->{contribution} if $line->{kind} eq 'term';
-		$boosts += $line->{contribution} if $line->{kind} eq 'boost';
-		$factors *= $line->{contribution} if $line->{kind} eq 'factor';
-	}
-	return ($terms + $boosts) * $factors;
+	my $values = join ",\n", map { "(\$doc\$$_\$doc\$::jsonb)" } @documents;
+	return sql(qq{WITH ranking AS (SELECT r FROM (VALUES $values) v (doc), jsonb_array_elements(doc -> 'rankings') r WHERE r -> 'totals' ->> 'outcome' = 'score'),
+		made AS (SELECT (r -> 'totals' ->> 'before_clamp')::float8 AS told, (r -> 'totals' ->> 'rounded')::float8 AS rounded, (r -> 'computed' ->> 'score')::float8 AS score, r -> 'interventions' AS interventions,
+			(SELECT (coalesce(sum(c) FILTER (WHERE k = 'term'), 0) + coalesce(sum(c) FILTER (WHERE k = 'boost'), 0)) * coalesce(max(c) FILTER (WHERE k = 'factor'), 1)
+				FROM (SELECT (l ->> 'contribution')::float8 AS c, l ->> 'kind' AS k FROM jsonb_array_elements(r -> 'statements') WITH ORDINALITY s (l, n) WHERE (l -> 'counts')::bool ORDER BY n) lines) AS again
+			FROM ranking)
+		SELECT count(*) FILTER (WHERE float8send(told) IS DISTINCT FROM float8send(again)) || ' ' || count(*) FILTER (WHERE interventions = '[]' AND score <> rounded) || ' ' || (count(*) > 80) FROM made});
 }
 
 my ($wrong, $checked, $kept) = (0, 0, 0);
@@ -94,7 +93,8 @@ sub check_all
 	for my $id (@$ids)
 	{
 		my ($rc, $out, $err) = tool(@conf, @db, '--json', 'explain', 'public.item', $id);
-		my $last = emitted();
+		my $last = emitted($id);
+		push @documents, $out;
 		my $doc = eval { decode_json($out) };
 		if ($rc != 0 || !$doc || @{ $doc->{rankings} } != 2)
 		{
@@ -104,20 +104,18 @@ sub check_all
 		}
 		for my $r (@{ $doc->{rankings} })
 		{
-			my $line = $last->{"$r->{ranking} $id"};
+			my $line = $last->{ $r->{ranking} };
 			my $good = !!$r->{shown} eq !!$line;
 			if ($line)
 			{
-				# an aging score may be told while we look: then the next line is what is explained
 				$good &&= bits($r->{score}) == bits($line->{score}) && $r->{tier} == $line->{tier} && ($r->{pin} // 0) == ($line->{pin} // 0)
-				  && $r->{version} == $line->{version} && $r->{told}{pos} eq $line->{pos} && $r->{told}{lsn} eq $line->{lsn};
-				$good &&= bits(recombine($r)) == bits($r->{totals}{before_clamp}) if $r->{totals}{outcome} eq 'score';
+				  && $r->{version} >= $line->{version} && $r->{told}{pos} eq $line->{pos} && $r->{told}{lsn} eq $line->{lsn};
 				my $c = $r->{computed};
 				$kept++ if defined $c->{kept_by_min_change};
 				$good &&= bits($c->{score}) == bits($line->{score}) || (defined $c->{kept_by_min_change} && abs($c->{score} - $line->{score}) < 0.001);
 			}
 			$checked++;
-			$wrong++, diag("item $id: " . encode_json($r) . "\n" . encode_json($line // {})) unless $good;
+			$wrong++, diag(substr("item $id: " . encode_json($line // {}) . " " . encode_json({ %$r, statements => 0, attributes => 0 }), 0, 1500)) unless $good;
 		}
 	}
 	return;
@@ -134,12 +132,13 @@ for my $round (1 .. 5)
 	sql(sprintf(q{INSERT INTO walrank.intervention (relation, key, action, factor, addend, priority, author, reason) VALUES ('public.item', '%d', 'boost', %.2f, 0.3, %d, 'anna', 'round %d')}, 1 + rand(30), 0.5 + rand(2), rand(3), $round)) for 1 .. 4;
 	sql(sprintf(q{INSERT INTO walrank.intervention (relation, key, action, author, reason) VALUES ('public.item', '%d', '%s', 'bert', 'because')}, 1 + rand(30), (qw(block top allow))[ rand(3) ])) for 1 .. 2;
 	sql(sprintf(q{INSERT INTO walrank.intervention (relation, key, action, score, author, reason) VALUES ('public.item', '%d', 'freeze', %.3f, 'bert', 'held')}, 1 + rand(30), rand(9)));
-	sql(q{UPDATE walrank.ranking SET definition = replace(definition, '0.37', '0.4} . $round . q{') WHERE name = 'home'}) if $round == 2 || $round == 4;
+	sql(q{UPDATE walrank.ranking SET definition = regexp_replace(definition, 'weight 0\.[0-9]+ log', 'weight 0.4} . $round . q{ log') WHERE name = 'home'}) if $round == 2 || $round == 4;
 	poll('all to be evaluated under the newest rules', sub { !grep { $_->{stale} } map { @{ decode_json((tool(@conf, '--json', 'explain', 'public.item', $_))[1])->{rankings} } } (1, 15, 30) });
 	check_all([ 1 .. 30 ]) if $round == 5;
 	check_all([ map { 1 + int(rand(30)) } 1 .. 5 ]) if $round < 5;
 }
-is($wrong, 0, "$checked explanations: the emitted score, and what made it, to the bit ($kept kept by min_change)");
+is($wrong, 0, "$checked explanations: the emitted score to the bit ($kept kept by min_change)");
+is(recombined(), '0 0 true', 'and what is told of the statements makes it, to the bit');
 cmp_ok($checked, '>=', 100, 'of many items');
 
 # ---- origins are those of history ----------------------------------------------------------------------------
@@ -181,7 +180,7 @@ says('no such item', 3, qr/public\.item 4711: no item has that key\n/, @conf, @d
 says('no such item in JSON', 3, qr/"found":false/, @conf, @db, '--json', 'explain', 'item', '4711');
 says('no key of that table', 2, qr/invalid input syntax for type bigint/, @conf, @db, 'explain', 'item', 'abc');
 says('no such table', 2, qr/no watched table is called "itm"/, @conf, @db, 'explain', 'itm', '1');
-says('no such ranking', 2, qr/the table has no ranking "hme" in force.*HINT:  In force are home, fresh\./s, @conf, @db, 'explain', 'item', '1', '--ranking', 'hme');
+says('no such ranking', 2, qr/the table has no ranking "hme" in force.*HINT:  In force are fresh, home\./s, @conf, @db, 'explain', 'item', '1', '--ranking', 'hme');
 says('no name of a ranking', 2, qr/"a b" is no name of a ranking/, @conf, @db, 'explain', 'item', '1', '--ranking', 'a b');
 # without the source: the feed knows the key
 my @nowhere = (@conf, '-h', $source->host, '-p', '1');
@@ -192,9 +191,16 @@ says('an item nobody has told of', 4, qr/its key cannot be asked for.*could not 
 
 # ---- both, where they differ -----------------------------------------------------------------------------------------
 is_deeply([ map { $_->{sql}{differs} ? 1 : 0 } grep { $_->{ranking} eq 'home' } @{ why('item', '5')->{rankings} } ], [0], 'SQL says the same');
-is(system('kill', '-STOP', $d->{pid}), 0, 'the daemon stands still');
-sql(q{UPDATE item SET price = 59 WHERE id = 3});
-is(system('kill', '-CONT', $d->{pid}), 0, 'and goes on');
+my $walsender = sql(q{SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'walrank'});
+is(kill('STOP', $walsender), 1, 'the stream stands still');
+sql(q{UPDATE item SET price = 59 WHERE id = 5});
+my ($behind) = grep { $_->{ranking} eq 'home' } @{ why('item', '5')->{rankings} };
+ok($behind->{sql}{differs} && $behind->{attributes}[0]{value} != 59, 'SQL is ahead of what readers hold');
+is($behind->{sql}{score}, sql(q{SELECT s.score FROM item i, LATERAL walrank.standing('home', i) s WHERE id = 5}), 'and says what they will');
+says('for people', 0, qr/\n  SQL says tier \S+, score \S+ now\n/, @conf, @db, 'explain', 'item', '5', '--ranking', 'home');
+is(kill('CONT', $walsender), 1, 'it goes on');
+$d->catch_up;
+ok(!(grep { $_->{ranking} eq 'home' && $_->{sql}{differs} } @{ why('item', '5')->{rankings} }), 'and they agree');
 says('--at is asked of SQL', 0, qr/SQL says so, of the row as it is now: that time is asked for/, @conf, @db, 'explain', 'item', '3', '--at', '2026-12-01');
 says('without --config', 0, qr/: walrankd is not asked without --config\n\z/, @db, 'explain', 'item', '3');
 
