@@ -318,6 +318,12 @@ bench-decode: all
 	@scripts/deps build test peers
 	@bench/decode/run
 
+# A score beside the same formula in C, Lua and SQL.
+.PHONY: bench-rules
+bench-rules: all
+	@scripts/deps build test peers
+	@bench/rules/run
+
 format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 
@@ -340,6 +346,7 @@ help:
 	@echo 'install     into the server of PG_CONFIG and $$(prefix)/bin; DESTDIR is honoured'
 	@echo 'bench       every benchmark of bench/, peers beside us'
 	@echo 'bench-decode  the plugin beside pgoutput, wal2json, decoderbufs, test_decoding (half an hour; QUICK=1)'
+	@echo 'bench-rules  a score beside the same formula in C, Lua and SQL'
 	@echo 'format      clang-format over the sources'
 	@echo 'mutants     break every rule on purpose and see the tests notice (some minutes)'
 	@echo 'coverage    lines and branches reached in journal, acknowledging, recovery, positions'

@@ -293,7 +293,7 @@ where_quiet(Clock *clock, bool *quiet)
 	bool holds = true;
 	SpanOutcome outcome = SPAN_READY;
 
-	if (where != NULL)
+	if (where != NULL && !clock->input->allowed)
 		outcome = condition(&clock->span, where->value, where->end, &holds);
 	*quiet = outcome != SPAN_UNSURE &&
 			 stands == (outcome == SPAN_ERROR && where->on_error.action == POLICY_QUARANTINE ? RULE_QUARANTINE

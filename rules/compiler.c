@@ -6,6 +6,8 @@
  */
 #include "compiler.h"
 
+#include "names.h"
+
 typedef struct Compiler
 {
 	const RuleMemory *memory;
@@ -445,6 +447,16 @@ copy_array(const RuleMemory *memory, const void *array, size_t bytes)
 	return copy;
 }
 
+static const Slice *
+copy_names(const RuleMemory *memory, const RuleDefinition *definition)
+{
+	Slice *names = memory->alloc(memory->context, ((size_t) definition->nnames + 1) * sizeof(*names));
+
+	for (int i = 0; i < definition->nnames; i++)
+		names[i] = definition->names[i]->name;
+	return names;
+}
+
 static RuleProgram *
 finish(const Compiler *compiler, const RuleDefinition *definition, const RuleChecked *checked)
 {
@@ -464,6 +476,8 @@ finish(const Compiler *compiler, const RuleDefinition *definition, const RuleChe
 										 (size_t) checked->nattributes * sizeof(compiler->reads_previous[0]));
 	for (int i = 0; i < checked->nattributes; i++)
 		program->use_previous |= program->reads_previous[i];
+	program->names = copy_names(memory, definition);
+	program->nnames = definition->nnames;
 	program->libraries = copy_array(memory, definition->libraries,
 									(size_t) definition->nlibraries * sizeof(definition->libraries[0]));
 	program->nlibraries = definition->nlibraries;

@@ -5,6 +5,7 @@
  * error ends its statement; the statement's policy says what then.  Nothing is allocated, nothing
  * recurses, and no cell ever holds a number that is not finite.
  */
+#include "fast.h"
 #include "json_list.h"
 #include "machine.h"
 #include "pattern.h"
@@ -1050,7 +1051,7 @@ where_holds(Machine *machine, const RuleProgram *program, RuleResult *result, Ru
 	const RuleBlock *where = program->where;
 	bool holds = false;
 
-	if (where == NULL)
+	if (where == NULL || machine->allowed)
 		return true;
 	machine->why = RULE_COUNTS;
 	if (!run_condition(machine, program, where->value, where->end, &holds))
@@ -1093,7 +1094,7 @@ finish_score(const RuleProgram *program, double score, RuleResult *result, RuleT
 		score = program->on_error.value;
 	}
 	clamped = rule_clamp(program, score);
-	rounded = rule_round(clamped, program->round);
+	rounded = rule_round_by(clamped, program->round, program->round_units);
 	result->outcome = RULE_SCORE;
 	result->score = rounded == 0 ? 0 : rounded; /* -0 and 0 are one score */
 	if (trace != NULL)
@@ -1179,53 +1180,67 @@ evaluate_tier(Machine *machine, const RuleProgram *program, const RuleBlock *blo
 	return BLOCK_LEFT_OUT;
 }
 
-/* *result is filled where the item has no score.  False then. */
-static inline __attribute__((always_inline)) bool
+/* Block i. *result is filled where the item has no score.  False then. */
+static inline bool
+add_computed(Machine *machine, const RuleProgram *program, int i, Totals *totals, RuleResult *result,
+			 RuleTrace *trace)
+{
+	const RuleBlock *block = &program->blocks[i];
+	double value = 0;
+	BlockOutcome outcome = block->kind == STATEMENT_TIER ? evaluate_tier(machine, program, block, totals)
+														 : block_evaluate(machine, program, block, &value);
+
+	if (trace != NULL)
+		trace->block(trace, machine, block, machine->why <= RULE_COUNTS_ERROR, value);
+	switch (outcome)
+	{
+		case BLOCK_VALUE:
+			add_block(program->combine, totals, block, value);
+			return true;
+		case BLOCK_LEFT_OUT:
+			return true;
+		case BLOCK_REJECTED:
+			return false;
+		case BLOCK_QUARANTINE:
+			quarantine(result, block->name, machine->reason);
+			return false;
+	}
+	return false;
+}
+
+static inline bool
 add_blocks(Machine *machine, const RuleProgram *program, Totals *totals, RuleResult *result, RuleTrace *trace)
 {
+	if (!where_holds(machine, program, result, trace))
+		return false;
 	for (int i = 0; i < program->nblocks; i++)
-	{
-		const RuleBlock *block = &program->blocks[i];
-		double value = 0;
-		BlockOutcome outcome = block->kind == STATEMENT_TIER
-								   ? evaluate_tier(machine, program, block, totals)
-								   : block_evaluate(machine, program, block, &value);
-
-		if (trace != NULL)
-			trace->block(trace, machine, block, machine->why <= RULE_COUNTS_ERROR, value);
-		switch (outcome)
-		{
-			case BLOCK_VALUE:
-				add_block(program->combine, totals, block, value);
-				break;
-			case BLOCK_LEFT_OUT:
-				break;
-			case BLOCK_REJECTED:
-				return false;
-			case BLOCK_QUARANTINE:
-				quarantine(result, block->name, machine->reason);
-				return false;
-		}
-	}
+		if (!add_computed(machine, program, i, totals, result, trace))
+			return false;
 	return true;
 }
 
-/* Compiled twice, with a listener and without: the same steps, and no cost where nobody listens. */
-static inline __attribute__((always_inline)) void
+static void
+machine_begin(Machine *machine, const RuleProgram *program, const RuleInput *input, Cell *stack)
+{
+	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
+	*machine = (Machine){.values = input->values,
+						 .previous = input->previous,
+						 .changes = input->changes,
+						 .now_us = input->now_us,
+						 .allowed = input->allowed,
+						 .stack = stack};
+}
+
+/* Every block by the machine.  trace: NULL, or who hears of it. */
+static __attribute__((noinline)) void
 evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result, RuleTrace *trace)
 {
 	Cell stack[RULES_STACK_MAX];
-	Machine machine = {.values = input->values,
-					   .previous = input->previous,
-					   .changes = input->changes,
-					   .now_us = input->now_us,
-					   .stack = stack};
+	Machine machine;
 	Totals totals = {.factors = 1};
 
-	*result = (RuleResult){.outcome = RULE_OUTSIDE};
-	memset(stack, 0, (size_t) program->stack_cells * sizeof(Cell));
-	if ((!input->allowed && !where_holds(&machine, program, result, trace)) ||
-		!add_blocks(&machine, program, &totals, result, trace))
+	machine_begin(&machine, program, input, stack);
+	if (!add_blocks(&machine, program, &totals, result, trace))
 		return;
 	if (program->combine == COMBINE_AVERAGE && totals.any)
 		totals.terms /= totals.weights;
@@ -1238,14 +1253,63 @@ evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result,
 	result->tier = result->outcome == RULE_SCORE ? totals.tier : 0;
 }
 
+/* The usual course stopped before a block: the machine computes that one, and so on. */
+static __attribute__((noinline)) void
+evaluate_helped(const RuleProgram *program, const RuleInput *input, RuleResult *result, int block,
+				const FastSums *begun)
+{
+	Cell stack[RULES_STACK_MAX];
+	Machine machine;
+	FastSums sums = *begun;
+	Totals totals = {.factors = 1};
+	FastOutcome outcome;
+
+	machine_begin(&machine, program, input, stack);
+	do
+	{
+		totals.terms = sums.terms;
+		totals.boosts = sums.boosts;
+		totals.factors = sums.factors;
+		if (block == FAST_WHERE ? !where_holds(&machine, program, result, NULL)
+								: !add_computed(&machine, program, block, &totals, result, NULL))
+			return;
+		sums = (FastSums){totals.terms, totals.boosts, totals.factors};
+		block++;
+		outcome = rule_fast_run(program->fast, input->values, input->now_us, &block, &sums);
+	} while (outcome == FAST_HELP);
+	if (outcome == FAST_OUTSIDE)
+		return;
+	finish_score(program, (sums.terms + sums.boosts) * sums.factors, result, NULL);
+	result->tier = result->outcome == RULE_SCORE ? totals.tier : 0;
+}
+
 void
 rules_evaluate(const RuleProgram *program, const RuleInput *input, RuleResult *result)
 {
-	evaluate(program, input, result, NULL);
+	FastSums sums = {.factors = 1};
+	int block = FAST_WHERE;
+
+	*result = (RuleResult){.outcome = RULE_OUTSIDE};
+	if (program->fast == NULL || (input->allowed && program->where != NULL))
+	{
+		evaluate(program, input, result, NULL);
+		return;
+	}
+	switch (rule_fast_run(program->fast, input->values, input->now_us, &block, &sums))
+	{
+		case FAST_END:
+			finish_score(program, (sums.terms + sums.boosts) * sums.factors, result, NULL);
+			return;
+		case FAST_OUTSIDE:
+			return;
+		case FAST_HELP:
+			evaluate_helped(program, input, result, block, &sums);
+	}
 }
 
 void
 rule_evaluate_traced(const RuleProgram *program, const RuleInput *input, RuleResult *result, RuleTrace *trace)
 {
+	*result = (RuleResult){.outcome = RULE_OUTSIDE};
 	evaluate(program, input, result, trace);
 }

@@ -9,13 +9,26 @@
 #include <math.h>
 
 double
-rule_round(double v, double q)
+rule_round_units(double q)
 {
 	double n = rint(1 / q);
-	double rounded = n * q == 1 ? rint(v * n) / n : rint(v / q) * q;
+
+	return n * q == 1 ? n : 0;
+}
+
+double
+rule_round_by(double v, double q, double n)
+{
+	double rounded = n != 0 ? rint(v * n) / n : rint(v / q) * q;
 
 	/* v * n overflows only where v is a multiple of any sensible q already */
 	return isfinite(rounded) ? rounded : v;
+}
+
+double
+rule_round(double v, double q)
+{
+	return rule_round_by(v, q, rule_round_units(q));
 }
 
 static double
@@ -337,16 +350,16 @@ rule_function_find(Slice name)
 	return NULL;
 }
 
-const RuleFunction *
-rule_function_at(int i)
-{
-	return i >= 0 && (size_t) i < LENGTH(functions) ? &functions[i] : NULL;
-}
-
 int
 rule_function_count(void)
 {
 	return (int) LENGTH(functions);
+}
+
+const RuleFunction *
+rule_function_at(int i)
+{
+	return i >= 0 && (size_t) i < LENGTH(functions) ? &functions[i] : NULL;
 }
 
 bool

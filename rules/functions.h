@@ -78,6 +78,7 @@ extern const RuleFunction *rule_function_find(Slice name);
 
 /* All of them, from 0; NULL after the last. */
 extern const RuleFunction *rule_function_at(int i);
+
 extern int rule_function_count(void);
 
 /* Error for a name that is no function: written otherwise here, or unknown.  Returns false. */
@@ -109,5 +110,9 @@ rule_domain_has(RuleDomain domain, double number)
 /* round of scoring.md: to a multiple of q > 0, half to even; unchanged where a double has no finer
  * neighbours anyway. */
 extern double rule_round(double v, double q);
+
+/* The same in two parts: what of it depends on q alone, and the rest. */
+extern double rule_round_units(double q);
+extern double rule_round_by(double v, double q, double units);
 
 #endif /* WALRANK_RULES_FUNCTIONS_H */

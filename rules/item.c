@@ -107,6 +107,7 @@ find_key(const RuleBinding *binding, uint32_t column, Slice key)
 
 typedef struct Columns
 {
+	const RuleProgram *program;
 	const WireRelation *relation;
 	Slice map_column;
 } Columns;
@@ -134,6 +135,8 @@ unknown_column(const Columns *columns, Slice name, RuleError *error)
 	size_t n = 0;
 
 	rule_nearest_begin(&nearest, name);
+	for (int i = 0; i < columns->program->nnames; i++)
+		rule_nearest_offer(&nearest, columns->program->names[i]);
 	for (list[0] = '\0'; wire_column_next(&cursor, &column);)
 	{
 		rule_nearest_offer(&nearest, column.name);
@@ -269,7 +272,7 @@ RuleBinding *
 rules_bind(const RuleProgram *program, const WireRelation *relation, Slice map_column,
 		   const RuleMemory *memory, RuleError *error)
 {
-	Columns columns = {relation, map_column};
+	Columns columns = {program, relation, map_column};
 	RuleBinding *binding = binding_make(program, relation, memory);
 	WireColumn column;
 

@@ -1,8 +1,9 @@
 /*
- * machine.h -- the evaluator from inside: what clock.c and explain.c share with rules_evaluate().
+ * machine.h -- the evaluator from inside: what clock.c, explain.c and fast.c share with it.
  *
- * There is one machine (eval.c).  The clock lets it execute what does not move with time and
- * reckons the rest in spans; explain listens to it.  So they cannot differ from a score.
+ * There is one machine (eval.c).  The clock lets it execute what does not move with time and reckons
+ * the rest in spans; explain listens to it; the usual course (fast.c) hands over to it whatever is
+ * unusual, and is held to it bit by bit by test_rules_explain.c, fuzz_rules.c and tests/rules.
  */
 #ifndef WALRANK_RULES_MACHINE_H
 #define WALRANK_RULES_MACHINE_H
@@ -30,6 +31,7 @@ typedef struct Machine
 	const RuleValue *previous; /* or NULL */
 	const RuleChange *changes; /* or NULL */
 	int64_t now_us;
+	bool allowed;		/* `where` is not asked */
 	Cell *stack;		/* as many cells as the program needs */
 	const char *reason; /* of the error */
 	RuleWhy why;		/* of the last block */

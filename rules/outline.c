@@ -5,20 +5,19 @@
 
 #include "program.h"
 
-RuleOutline
-rules_outline(const RuleProgram *program)
+void
+rules_outline(const RuleProgram *program, RuleOutline *outline)
 {
-	RuleOutline outline = {.where = program->where != NULL};
+	*outline = (RuleOutline){.where = program->where != NULL};
 
 	for (int i = 0; i < program->nblocks; i++)
 	{
 		const RuleStatementKind kind = program->blocks[i].kind;
 
-		outline.terms += kind == STATEMENT_TERM;
-		outline.boosts += kind == STATEMENT_BOOST;
-		outline.factors += kind == STATEMENT_FACTOR;
+		outline->terms += kind == STATEMENT_TERM;
+		outline->boosts += kind == STATEMENT_BOOST;
+		outline->factors += kind == STATEMENT_FACTOR;
 	}
-	return outline;
 }
 
 const char *

@@ -12,7 +12,7 @@ typedef struct RuleOutline
 	bool where;
 } RuleOutline;
 
-extern RuleOutline rules_outline(const RuleProgram *program);
+extern void rules_outline(const RuleProgram *program, RuleOutline *outline);
 /* Name and weight of its i-th term, from 0, in the order of the text; NULL after the last. */
 extern const char *rules_term(const RuleProgram *program, int i, double *weight);
 

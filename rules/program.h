@@ -96,11 +96,14 @@ struct RuleProgram
 	int nblocks;
 	const RuleAttribute *attributes;
 	int nattributes;
-	const bool *reads_previous; /* per attribute */
-	const RuleSource *sources;	/* all statements as written */
+	const bool *reads_previous;		/* per attribute */
+	const struct FastProgram *fast; /* its usual course, or NULL */
+	const RuleSource *sources;		/* all statements as written */
 	int nsources;
 	bool use_clock;
 	bool use_previous;
+	const Slice *names; /* of const, let and macro: for what a misspelt one may have meant */
+	int nnames;
 	const Slice *libraries;
 	int nlibraries;
 	double min_change;
@@ -112,6 +115,7 @@ struct RuleProgram
 	double clamp_low;
 	double clamp_high;
 	double round;
+	double round_units; /* rule_round_units() of it */
 };
 
 #endif /* WALRANK_RULES_PROGRAM_H */

@@ -2,6 +2,8 @@
  * rules.c -- the door to the language: see rules.h.
  */
 #include "compiler.h"
+#include "fast.h"
+#include "names.h"
 
 #include <math.h>
 
@@ -37,8 +39,11 @@ rules_compile_with(const char *text, size_t len, const RuleLibrary *library, con
 		!rule_check(&definition, &checked, memory, error))
 		return NULL;
 	program = rule_compile(&definition, &checked, memory, error);
-	if (program != NULL)
-		program->sources = rule_sources(slice_make(copy, len), memory, &program->nsources);
+	if (program == NULL)
+		return NULL;
+	program->sources = rule_sources(slice_make(copy, len), memory, &program->nsources);
+	program->round_units = rule_round_units(program->round);
+	program->fast = rule_fast_make(program, memory);
 	return program;
 }
 
@@ -48,14 +53,38 @@ rules_compile(const char *text, size_t len, const RuleMemory *memory, RuleError 
 	return rules_compile_with(text, len, NULL, memory, error);
 }
 
+static bool
+read_library(RuleDefinition *definition, const char *text, size_t len, const RuleMemory *memory,
+			 RuleError *error)
+{
+	const char *copy = copy_text(text, len, "library", memory, error);
+
+	return copy != NULL && rule_parse_library(definition, slice_make(copy, len), memory, error) &&
+		   rule_check_names(definition, memory, error);
+}
+
 bool
 rules_check_library(const char *text, size_t len, const RuleMemory *memory, RuleError *error)
 {
 	RuleDefinition definition;
-	const char *copy = copy_text(text, len, "library", memory, error);
 
-	return copy != NULL && rule_parse_library(&definition, slice_make(copy, len), memory, error) &&
-		   rule_check_names(&definition, memory, error);
+	return read_library(&definition, text, len, memory, error);
+}
+
+const Slice *
+rules_library_names(const char *text, size_t len, const RuleMemory *memory, int *n)
+{
+	RuleDefinition definition;
+	RuleError ignored;
+	Slice *names;
+
+	*n = 0;
+	if (!read_library(&definition, text, len, memory, &ignored))
+		return NULL;
+	names = memory->alloc(memory->context, ((size_t) definition.nnames + 1) * sizeof(*names));
+	for (; *n < definition.nnames; ++*n)
+		names[*n] = definition.names[*n]->name;
+	return names;
 }
 
 bool

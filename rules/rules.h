@@ -117,6 +117,9 @@ extern bool rules_uses(const RuleProgram *program, int i, Slice *library);
 /* Whether a text is a library: const, let and macro alone, each right by itself.  False and *error. */
 extern bool rules_check_library(const char *text, size_t len, const RuleMemory *memory, RuleError *error);
 
+/* The names a library lends, in their order; NULL if it is not right.  *n is their number. */
+extern const Slice *rules_library_names(const char *text, size_t len, const RuleMemory *memory, int *n);
+
 /* False: no name a library can have, which is the one of a ranking: [a-z0-9_-]{1,63}. */
 extern bool rules_library_name(Slice name);
 
@@ -193,7 +196,9 @@ extern bool rules_differ(const RuleResult *stands, const RuleResult *result, dou
  * The first microsecond after input->now_us at which rules_evaluate() of the same values gives what
  * differs (rules_differ) from what `stands`.  Jumps (comparisons with age, steps, enum, flag, when, clamp) are
  * met exactly.  It may be too early: then nothing differs at that time, and the caller asks again
- * with it as now_us.  It is never too late.  RULES_NEVER is proven; what is not proven is asked
+ * with it as now_us.  It is never too late.  When the search is given up, the time is a second ahead
+ * or more, unless not even that second could be shown to hold no change (a score that sits on the
+ * edge of rounding to its last bits).  RULES_NEVER is proven; what is not proven is asked
  * again after RULES_HORIZON_US at the latest.  Never allocates; takes a bounded number of steps
  * (RULES_CLOCK_STEPS_MAX in clock.c); depends on nothing but its arguments.
  */
@@ -245,7 +250,7 @@ typedef struct RuleLine
 	const char *reason; /* RULE_COUNTS_ERROR, RULE_OUT_ERROR, RULE_OUT_QUARANTINE: constant text; else NULL */
 	double weight;		/* of a term; else 1 */
 	bool has_value;		/* it was computed: counts, and not `where` */
-	double value;		/* of the expression or its policy; clamp, round: the score after it */
+	double value;		/* of the expression or its policy; clamp, round: the score after it; tier: which */
 	double contribution;		/* term: weight * value; boost, factor: value; clamp, round: by how much the
 						  * score moved; 0 when it does not count */
 	const uint16_t *attributes; /* what it reads: indexes of rules_attributes(), each once, rising */
@@ -279,8 +284,8 @@ typedef struct RuleExplainer
 } RuleExplainer;
 
 /*
- * Evaluate, and tell every statement in the order it is computed: where, then terms, boosts and
- * factors as written, then clamp and round where the definition has them; at last the totals and
+ * Evaluate, and tell every statement in the order it is computed: where, then terms, boosts, factors
+ * and tiers as written (a tier counts where it holds; the greatest of these is the result's), then clamp and round where the definition has them; at last the totals and
  * the result, which is rules_evaluate()'s to the bit.  Never allocates.
  */
 extern void rules_explain(const RuleProgram *program, const RuleInput *input, const RuleExplainer *explainer);

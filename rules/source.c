@@ -36,6 +36,7 @@ rule_sources(Slice text, const RuleMemory *memory, int *n)
 		while (*n < RULES_STATEMENTS_MAX && next_source(&lexer, &room[*n]))
 			++*n;
 	sources = memory->alloc(memory->context, ((size_t) *n + 1) * sizeof(*sources));
-	memcpy(sources, room, (size_t) *n * sizeof(*sources));
+	for (int i = 0; i < *n; i++)
+		sources[i] = room[i];
 	return sources;
 }

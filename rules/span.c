@@ -348,35 +348,40 @@ check_domain(RuleDomain domain, double low, double high)
 	return low_bad && high_bad && !(low < 0.5 && high > 0.5) ? SPAN_ERROR : SPAN_UNSURE;
 }
 
+/* The values of argument i that may be extreme: its ends, and 0 where it turns round. */
+static int
+candidates(const Box *box, int i, double *values)
+{
+	bool turns = (box->traits->turns >> i & 1) && box->low[i] < 0 && box->high[i] > 0;
+
+	values[0] = box->low[i];
+	values[1] = box->high[i];
+	values[2] = 0;
+	return box->low[i] == box->high[i] ? 1 : turns ? 3 : 2;
+}
+
 /* The least and the greatest value at the corners and where an argument turns round. */
 static void
 corners(const Box *box, double *low, double *high, int *failed, int *n)
 {
 	const RuleFunction *function = box->function;
+	double values[RULES_ARGUMENTS_MAX][3];
+	int counts[RULES_ARGUMENTS_MAX];
 	double at[RULES_ARGUMENTS_MAX];
-	int total = 1;
 
 	*low = INFINITY;
 	*high = -INFINITY;
-	*failed = *n = 0;
+	*failed = 0;
+	*n = 1;
 	for (int i = 0; i < function->narguments; i++)
-		total *= 3;
-	for (int corner = 0; corner < total; corner++)
+		*n *= counts[i] = candidates(box, i, values[i]);
+	for (int corner = 0; corner < *n; corner++)
 	{
-		bool redundant = false;
 		double value;
 
-		for (int i = 0, rest = corner; i < function->narguments; i++, rest /= 3)
-		{
-			bool turns = (box->traits->turns >> i & 1) && box->low[i] < 0 && box->high[i] > 0;
-
-			at[i] = rest % 3 == 0 ? box->low[i] : rest % 3 == 1 ? box->high[i] : 0;
-			redundant |= rest % 3 == 1 ? box->low[i] == box->high[i] : rest % 3 == 2 && !turns;
-		}
-		if (redundant)
-			continue;
+		for (int i = 0, rest = corner; i < function->narguments; rest /= counts[i++])
+			at[i] = values[i][rest % counts[i]];
 		value = function->compute(at);
-		*n += 1;
 		*failed += !isfinite(value);
 		*low = value < *low ? value : *low;
 		*high = value > *high ? value : *high;

@@ -207,7 +207,7 @@ const RuleFunctionTraits *
 rule_function_traits(const RuleFunction *function)
 {
 	for (size_t i = 0; i < LENGTH(functions); i++)
-		if (strcmp(functions[i].name, function->name) == 0)
+		if (functions[i].name[0] == function->name[0] && strcmp(functions[i].name, function->name) == 0)
 			return &functions[i];
 	return NULL;
 }

@@ -2,7 +2,8 @@
  * library_check.c -- no row of walrank.rule_library that a ranking could not go on with.
  *
  * Before insert, update and delete: the text is a library, and every ranking that asks for it still
- * compiles.  One that did not compile before is left to its author.  After an update the versions of
+ * compiles, without taking a name that is gone for an attribute's.  One that did not compile before is
+ * left to its author.  After an update the versions of
  * the rankings that use the library rise, so that (name, version) goes on naming one behaviour, and
  * all of that commits together.  What a ranking uses is locked while it is checked (library.c), so the
  * two cannot pass each other.
@@ -63,18 +64,19 @@ check_text(const LibraryRow *row)
 /* A change that is tried: what a library would say. Nothing of it is kept. */
 typedef struct Trial
 {
-	const char *name; /* NULL: all libraries are gone */
-	const char *text; /* NULL: it is not there */
+	const char *name;		 /* NULL: all libraries are gone */
+	const char *text;		 /* NULL: it is not there */
+	const char *text_before; /* NULL: alike */
 } Trial;
 
-/* Whether a definition compiles, as the table stands or under a trial; *asked: it asks for what is tried. */
-static bool
-compiles(const char *definition, const Trial *trial, bool *asked, RuleError *error)
+/* A definition's program, as the table stands or under a trial; *asked: it asks for what is tried. */
+static const RuleProgram *
+compile(const char *definition, const Trial *trial, bool *asked, RuleError *error)
 {
 	Libraries libraries = {0};
 	RuleMemory memory = context_memory();
 	RuleLibrary library;
-	bool ok;
+	const RuleProgram *program;
 
 	if (trial != NULL)
 	{
@@ -84,10 +86,49 @@ compiles(const char *definition, const Trial *trial, bool *asked, RuleError *err
 			libraries.tried_text = slice_string(trial->text);
 	}
 	library = libraries_begin(&libraries, LIBRARIES_LOCKED);
-	ok = rules_compile_with(definition, strlen(definition), &library, &memory, error) != NULL;
+	program = rules_compile_with(definition, strlen(definition), &library, &memory, error);
 	if (asked != NULL)
 		*asked = libraries.asked;
-	return ok;
+	return program;
+}
+
+static bool
+is_among(Slice name, const Slice *names, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (slice_equal(names[i], name))
+			return true;
+	return false;
+}
+
+static bool
+reads(const RuleProgram *program, Slice name)
+{
+	const RuleAttribute *attributes;
+	int n = rules_attributes(program, &attributes);
+
+	for (int i = 0; i < n; i++)
+		if (attributes[i].column.len == 0 && slice_equal(attributes[i].name, name))
+			return true;
+	return false;
+}
+
+/* A name the library had, which the program now reads as an attribute's. */
+static bool
+name_lost(const Trial *trial, const RuleProgram *before, const RuleProgram *program, Slice *name)
+{
+	RuleMemory memory = context_memory();
+	int nold, nnew;
+	const Slice *old = rules_library_names(trial->text_before, strlen(trial->text_before), &memory, &nold);
+	const Slice *new = rules_library_names(trial->text, strlen(trial->text), &memory, &nnew);
+
+	for (int i = 0; i < nold; i++)
+		if (!is_among(old[i], new, nnew) && reads(program, old[i]) && !reads(before, old[i]))
+		{
+			*name = old[i];
+			return true;
+		}
+	return false;
 }
 
 static void
@@ -140,15 +181,25 @@ try_ranking(const char *name, const char *definition, void *context)
 	RuleError error;
 	RuleError ignored;
 	bool asked;
+	const RuleProgram *program = compile(definition, trial, &asked, &error);
+	const RuleProgram *before = asked ? compile(definition, NULL, NULL, &ignored) : NULL;
+	Slice lost;
 
-	if (!compiles(definition, trial, &asked, &error) && asked && compiles(definition, NULL, NULL, &ignored))
+	if (before == NULL)
+		return;
+	if (program == NULL)
 		broken(name, trial, &error);
+	if (name_lost(trial, before, program, &lost))
+		ereport(ERROR, errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				errmsg("ranking \"%s\" uses \"%.*s\" of library \"%s\"", name, (int) lost.len,
+					   (const char *) lost.data, trial->name),
+				errhint("Change the ranking, or delete it, first."));
 }
 
 static void
-try_change(const char *name, const char *text)
+try_change(const char *name, const char *text, const char *text_before)
 {
-	Trial trial = {name, text};
+	Trial trial = {name, text, text_before};
 
 	each_ranking(try_ranking, &trial);
 }
@@ -172,7 +223,7 @@ walrank_library_check(PG_FUNCTION_ARGS)
 					"walrank.library_check() is a trigger before a change");
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		try_change(NULL, NULL);
+		try_change(NULL, NULL, NULL);
 		return PointerGetDatum(NULL);
 	}
 	desc = RelationGetDescr(trigger->tg_relation);
@@ -186,9 +237,9 @@ walrank_library_check(PG_FUNCTION_ARGS)
 	if (check_function_bodies)
 	{
 		if (old.name != NULL && (new.name == NULL || strcmp(old.name, new.name) != 0))
-			try_change(old.name, NULL);
+			try_change(old.name, NULL, old.definition);
 		else if (old.name != NULL && new.definition != NULL && strcmp(old.definition, new.definition) != 0)
-			try_change(new.name, new.definition);
+			try_change(new.name, new.definition, old.definition);
 	}
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 																	  : trigger->tg_trigtuple);
@@ -208,7 +259,7 @@ note_user(const char *name, const char *definition, void *context)
 	RuleError ignored;
 	bool asked;
 
-	(void) compiles(definition, &users->trial, &asked, &ignored);
+	(void) compile(definition, &users->trial, &asked, &ignored);
 	if (asked)
 		users->names =
 			accumArrayResult(users->names, CStringGetTextDatum(name), false, TEXTOID, users->context);
@@ -245,7 +296,7 @@ walrank_library_changed(PG_FUNCTION_ARGS)
 	new = row_read(trigger->tg_newtuple, RelationGetDescr(trigger->tg_relation));
 	if (strcmp(old.definition, new.definition) == 0)
 		return PointerGetDatum(NULL);
-	users.trial = (Trial){new.name, new.definition};
+	users.trial = (Trial){new.name, new.definition, old.definition};
 	each_ranking(note_user, &users);
 	if (users.names != NULL)
 		raise_versions(makeArrayResult(users.names, users.context));

@@ -30,6 +30,7 @@ static const CliCommand *const commands[] = {
 	&cli_sink_resume,
 	&cli_sink_fill,
 	&cli_sink_verify,
+	&cli_verify,
 	&cli_replay,
 	&cli_pause,
 	&cli_resume,

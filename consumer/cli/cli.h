@@ -65,6 +65,7 @@ extern const CliCommand cli_pause, cli_resume, cli_reload;
 extern const CliCommand cli_boost, cli_bury, cli_pin, cli_promote, cli_tier, cli_top, cli_bottom, cli_block,
 	cli_hide, cli_allow, cli_freeze;
 extern const CliCommand cli_interventions, cli_end, cli_explain;
+extern const CliCommand cli_verify;
 
 /* argv as main() has it. */
 extern int cli_main(int argc, char **argv);

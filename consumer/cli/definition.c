@@ -80,9 +80,11 @@ take_relation(Slice line, size_t *at, Slice *relation)
 
 	for (; to < line.len && (quoted || !is_space(line.data[to])); to++)
 		quoted ^= line.data[to] == '"';
+	if (to == from || quoted)
+		return false;
 	*relation = slice_make(line.data + from, to - from);
 	*at = to;
-	return to > from && !quoted;
+	return true;
 }
 
 static bool
@@ -123,7 +125,7 @@ definition_header(Slice text, DefinitionHeader *header, RuleError *error)
 {
 	size_t at = 0;
 	int number = 1;
-	Line line;
+	Line line = {.next = 0};
 
 	memset(error, 0, sizeof(*error));
 	*header = (DefinitionHeader){.line = 1, .body = text};

@@ -83,9 +83,11 @@ static const Check checks[] = {
 	 "NOT NULL OR r.prattrs IS NOT NULL)"},
 	{"configuration tables", OURS,
 	 "SELECT 'blocker', 'publication walrank_config lacks walrank.' || t, 'SELECT walrank.setup(); -- as a "
-	 "superuser' FROM unnest(ARRAY['watched', 'ranking', 'intervention', 'control']) t WHERE EXISTS (SELECT FROM "
+	 "superuser' FROM unnest(ARRAY['watched', 'ranking', 'intervention', 'control']) t WHERE EXISTS (SELECT "
+	 "FROM "
 	 "pg_publication WHERE pubname = 'walrank_config') AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN "
-	 "pg_publication p ON p.oid = r.prpubid WHERE p.pubname = 'walrank_config' AND r.prrelid = to_regclass('walrank.' "
+	 "pg_publication p ON p.oid = r.prpubid WHERE p.pubname = 'walrank_config' AND r.prrelid = "
+	 "to_regclass('walrank.' "
 	 "|| t))"},
 	{"watched tables", 0,
 	 "SELECT 'blocker', 'watched table ' || c.oid::regclass || CASE c.relreplident WHEN 'n' THEN ' has "

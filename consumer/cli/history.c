@@ -368,10 +368,11 @@ tell_quarantine(ItemHistory *history, const RecordEntry *entry)
 {
 	Buffer reason = {0};
 
-	buffer_append_slice(&reason, entry->quarantine.attribute);
 	if (entry->quarantine.attribute.len > 0)
-		buffer_printf(&reason, ": ");
-	buffer_append_slice(&reason, entry->quarantine.reason);
+		buffer_printf(&reason, "%.*s: ", (int) entry->quarantine.attribute.len,
+					  (const char *) entry->quarantine.attribute.data);
+	buffer_printf(&reason, "%.*s", (int) entry->quarantine.reason.len,
+				  (const char *) entry->quarantine.reason.data);
 	tell_text(history, entry, "quarantine", "quarantined, ", buffer_slice(&reason));
 	buffer_free(&reason);
 }

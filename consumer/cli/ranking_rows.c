@@ -110,6 +110,18 @@ library_rows_find(const RankingRows *rows, const char *name)
 
 /* ---- statements ------------------------------------------------------------------------------- */
 
+/* The server's or the network's trouble, and not what was asked for. */
+static bool
+is_passing(const char *state)
+{
+	static const char *const classes[] = {"08", "40", "53", "55P03", "57", "58", "XX"};
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (strncmp(state, classes[i], strlen(classes[i])) == 0)
+			return true;
+	return false;
+}
+
 bool
 ranking_rows_execute(PGconn *conn, Error *err, const char *what, const char *sql, int nparams,
 					 const char *const *params)
@@ -120,10 +132,7 @@ ranking_rows_execute(PGconn *conn, Error *err, const char *what, const char *sql
 
 	if (!ok)
 		source_error(conn, res, err, what);
-	/* 22, 23, 42: what was asked for is wrong; 55000: the table is not watched */
-	if (!ok && state != NULL &&
-		(strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "42", 2) == 0 ||
-		 strcmp(state, "55000") == 0))
+	if (!ok && state != NULL && !is_passing(state))
 		err->class = ERR_CONFIG;
 	PQclear(res);
 	return ok;

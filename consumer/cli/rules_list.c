@@ -32,7 +32,7 @@ append_terms(Buffer *out, const RuleProgram *program)
 static void
 append_json(Buffer *out, const RankingRow *row, const RuleProgram *program, const RuleError *error)
 {
-	RuleOutline outline = program != NULL ? rules_outline(program) : (RuleOutline){0};
+	RuleOutline outline = {.terms = 0};
 
 	buffer_printf(out, "{\"name\":");
 	json_string(out, slice_string(row->name));
@@ -46,6 +46,7 @@ append_json(Buffer *out, const RankingRow *row, const RuleProgram *program, cons
 		buffer_printf(out, "}}");
 		return;
 	}
+	rules_outline(program, &outline);
 	buffer_printf(out, ",\"where\":%s,\"terms\":[", outline.where ? "true" : "false");
 	append_terms(out, program);
 	buffer_printf(out, "],\"boosts\":%d,\"factors\":%d,\"clock\":%s,\"attributes\":[", outline.boosts,
@@ -58,10 +59,13 @@ static void
 print_line(const RankingRow *row, const RuleProgram *program, const RuleError *error)
 {
 	Buffer reads = {0};
-	RuleOutline outline = program != NULL ? rules_outline(program) : (RuleOutline){0};
+	RuleOutline outline = {.terms = 0};
 
 	if (program != NULL)
+	{
+		rules_outline(program, &outline);
 		definition_attributes(&reads, program, false);
+	}
 	else
 		buffer_printf(&reads, "line %d, column %d: %s", error->line, error->column, error->message);
 	cli_print("%-20s %-28s %7d %-8s %5d  %.*s%s\n", row->name, row->relation, row->version,

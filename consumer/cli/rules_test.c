@@ -158,11 +158,63 @@ put_found(const RuleResult *result, Buffer *out)
 		put_quarantine(out, result->statement, result->reason);
 }
 
+/* How the score came about: a line each, or elements of an array. */
+typedef struct Statements
+{
+	bool json;
+	Buffer *out;
+	bool any;
+} Statements;
+
 static void
-tell_failure(Run *run, const TestCase *test, const char *ranking, const RuleResult *result)
+put_statement(void *context, const RuleLine *line)
+{
+	Statements *statements = context;
+	Buffer *out = statements->out;
+
+	if (statements->json)
+	{
+		buffer_printf(out, "%s{\"line\":%d,\"name\":", statements->any ? "," : "", line->line);
+		json_string(out, slice_string(line->name));
+		buffer_printf(out, ",\"counts\":%s,\"contribution\":", line->counts ? "true" : "false");
+		json_double(out, line->contribution);
+		buffer_append_byte(out, '}');
+	}
+	else
+	{
+		buffer_printf(out, "    %-20s ", line->name);
+		if (line->kind == RULE_LINE_WHERE)
+			buffer_printf(out, line->counts ? "holds" : "does not hold");
+		else if (line->counts)
+			json_double(out, line->contribution);
+		else
+			buffer_printf(out, "does not count");
+		buffer_printf(out, "%s%s\n", line->reason != NULL ? ": " : "",
+					  line->reason != NULL ? line->reason : "");
+	}
+	statements->any = true;
+}
+
+static void
+ignore_totals(void *context, const RuleTotals *totals, const RuleResult *result)
+{
+}
+
+static void
+put_statements(const RuleProgram *program, const RuleInput *input, bool json, Buffer *out)
+{
+	Statements statements = {.json = json, .out = out};
+
+	rules_explain(program, input, &(RuleExplainer){put_statement, ignore_totals, &statements});
+}
+
+static void
+tell_failure(Run *run, const TestCase *test, const char *ranking, const RuleProgram *program,
+			 const RuleInput *input, const RuleResult *result)
 {
 	Buffer expected = {0};
 	Buffer found = {0};
+	Buffer statements = {0};
 
 	put_expected(test, &expected);
 	put_found(result, &found);
@@ -180,12 +232,19 @@ tell_failure(Run *run, const TestCase *test, const char *ranking, const RuleResu
 		json_string(out, buffer_slice(&expected));
 		buffer_printf(out, ",\"found\":");
 		json_string(out, buffer_slice(&found));
-		buffer_append_byte(out, '}');
+		buffer_printf(out, ",\"statements\":[");
+		put_statements(program, input, true, out);
+		buffer_printf(out, "]}");
 	}
 	else
-		cli_print("%s:%d: %s%sranking \"%s\": expected %.*s, found %.*s\n", run->path, run->line, test->name,
-				  test->name[0] != '\0' ? ": " : "", ranking, (int) expected.len, (char *) expected.data,
-				  (int) found.len, (char *) found.data);
+	{
+		put_statements(program, input, false, &statements);
+		cli_print("%s:%d: %s%sranking \"%s\": expected %.*s, found %.*s\n%.*s", run->path, run->line,
+				  test->name, test->name[0] != '\0' ? ": " : "", ranking, (int) expected.len,
+				  (char *) expected.data, (int) found.len, (char *) found.data, (int) statements.len,
+				  statements.len > 0 ? (char *) statements.data : "");
+		buffer_free(&statements);
+	}
 	buffer_free(&expected);
 	buffer_free(&found);
 }
@@ -197,6 +256,7 @@ try_case(Run *run, const TestCase *test, Arena *arena)
 	const RuleProgram *program = program_of(run, ranking);
 	const RuleAttribute *attributes;
 	RuleValue *values;
+	RuleInput input;
 	RuleResult result;
 
 	if (program == NULL)
@@ -204,13 +264,14 @@ try_case(Run *run, const TestCase *test, Arena *arena)
 	values = arena_alloc(arena, ((size_t) rules_attributes(program, &attributes) + 1) * sizeof(*values));
 	if (!test_case_fill(test, program, arena, values, &run->err))
 		return error_wrap(&run->err, "%s:%d", run->path, run->line);
-	rules_evaluate(program, &(RuleInput){.values = values, .now_us = test->at_us}, &result);
+	input = (RuleInput){.values = values, .now_us = test->at_us};
+	rules_evaluate(program, &input, &result);
 	if (test_case_holds(test, &result))
 		run->passed++;
 	else
 	{
 		run->failed++;
-		tell_failure(run, test, ranking, &result);
+		tell_failure(run, test, ranking, program, &input, &result);
 	}
 	return true;
 }

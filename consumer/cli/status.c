@@ -48,6 +48,33 @@ print_tables(const json_t *tables)
 	}
 }
 
+/* "public.item: 1200 of 5000 items evaluated anew (24 %)" */
+static void
+print_share(const char *relation, long long done, long long all, const char *what)
+{
+	cli_print("%s: %lld of %lld %s", relation, done, all, what);
+	if (all > 0)
+		cli_print(" (%lld %%)", done >= all ? 100 : done * 100 / all);
+	cli_print("\n");
+}
+
+static void
+print_jobs(const json_t *scorer, const json_t *backfill)
+{
+	if (text(scorer, "rescoring")[0] != '\0' && number(scorer, "rescoring_job") != 0)
+	{
+		cli_print("rescore  ");
+		print_share(text(scorer, "rescoring"), number(scorer, "rescoring_items"),
+					number(scorer, "rescoring_items_all"), "items evaluated anew");
+	}
+	if (json_is_true(json_object_get(backfill, "running")))
+	{
+		cli_print("backfill ");
+		print_share(text(backfill, "relation"), number(backfill, "rows"), number(backfill, "rows_estimated"),
+					"rows read, by estimate");
+	}
+}
+
 static void
 print_human(const json_t *document)
 {
@@ -70,6 +97,7 @@ print_human(const json_t *document)
 	cli_print("items    %lld, changes %lld, scores %lld, removals %lld, quarantined %lld\n",
 			  number(json_object_get(document, "store"), "items"), number(scorer, "changes"),
 			  number(scorer, "scores"), number(scorer, "removals"), number(scorer, "quarantined"));
+	print_jobs(scorer, json_object_get(document, "backfill"));
 	print_tables(json_object_get(document, "tables"));
 	print_sinks(json_object_get(document, "sinks"));
 }

@@ -33,8 +33,8 @@ typedef struct Script
 static Lines
 split(Slice text)
 {
-	Lines lines = {0};
-	size_t capacity = 0;
+	size_t capacity = 64;
+	Lines lines = {.list = xcalloc(capacity, sizeof(*lines.list))};
 	size_t at = 0;
 
 	while (at < text.len)
@@ -44,7 +44,7 @@ split(Slice text)
 
 		if (lines.count == capacity)
 		{
-			capacity = capacity > 0 ? capacity * 2 : 64;
+			capacity *= 2;
 			lines.list = xrealloc(lines.list, capacity * sizeof(*lines.list));
 		}
 		lines.list[lines.count++] = slice_make(text.data + at, next - at);
@@ -172,7 +172,7 @@ hunk_end(const Script *script, size_t at)
 {
 	size_t last = at;
 
-	for (size_t i = at; i < script->count && i - last <= 2 * CONTEXT_LINES; i++)
+	for (size_t i = at; i < script->count && i - last <= 2 * CONTEXT_LINES + 1; i++)
 		if (script->list[i].sign != ' ')
 			last = i;
 	return script->count - last - 1 < CONTEXT_LINES ? script->count : last + 1 + CONTEXT_LINES;

@@ -22,12 +22,55 @@ struct Housekeeping
 	atomic_bool stop;
 	PGconn *beat;
 	bool beat_failing;
-	int64_t beat_us; /* next one */
+	bool progress_failing;
+	bool progress_told; /* rows of ours may be in walrank.progress */
+	int64_t beat_us;	/* next one */
 	Space *space;
 	uint64_t asked_seq; /* the last unit appended because the scorer asked, or before us */
 	Rescoring *rescoring;
 	ScorerView view;
 };
+
+/* ---- progress ------------------------------------------------------------------------------- */
+
+#define JOBS_MAX 2
+
+static int
+running_jobs(const ScorerRescore *rescore, const BackfillsStatus *backfill, SourceJob jobs[JOBS_MAX])
+{
+	int n = 0;
+
+	if (rescore->job != 0 && rescore->relation[0] != '\0')
+		jobs[n++] = (SourceJob){rescore->relation, "rescore", rescore->items, rescore->items_all};
+	if (backfill->running && backfill->relation[0] != '\0')
+		jobs[n++] = (SourceJob){backfill->relation, "backfill", backfill->progress.rows,
+								backfill->progress.estimated};
+	return n;
+}
+
+/* For people alone: that it cannot be told is no reason to be without the beat. */
+static void
+tell_progress(Housekeeping *housekeeping, const StreamId *stream_id)
+{
+	SourceJob jobs[JOBS_MAX];
+	BackfillsStatus backfill;
+	Error err;
+	int n;
+
+	backfills_status(housekeeping->parts.backfills, &backfill);
+	n = running_jobs(&housekeeping->view.wants.rescore, &backfill, jobs);
+	if (n == 0 && !housekeeping->progress_told)
+		return;
+	if (source_progress(housekeeping->beat, stream_id, jobs, n, &err))
+	{
+		housekeeping->progress_told = n > 0;
+		housekeeping->progress_failing = false;
+		return;
+	}
+	if (!housekeeping->progress_failing)
+		log_error(LOG_WARNING, &err, "progress");
+	housekeeping->progress_failing = true;
+}
 
 /* ---- the beat ------------------------------------------------------------------------------- */
 
@@ -48,6 +91,7 @@ beat(Housekeeping *housekeeping)
 	if (source_beat(housekeeping->beat, &ours->stream_id, &err))
 	{
 		housekeeping->beat_failing = false;
+		tell_progress(housekeeping, &ours->stream_id);
 		return;
 	}
 	PQfinish(housekeeping->beat);
@@ -173,6 +217,7 @@ housekeeping_start(const HousekeepingParts *parts)
 	housekeeping->space =
 		space_create(parts->state, parts->config, parts->scorer, parts->sinks, parts->failed, parts->context);
 	housekeeping->rescoring = rescoring_create(parts->state, parts->config, parts->sinks);
+	housekeeping->progress_told = true; /* by an earlier run, for all we know */
 	housekeeping->asked_seq = head.seq; /* what the last run appended for it, the scorer has yet to read */
 	pthread_create(&housekeeping->thread, NULL, housekeeping_main, housekeeping);
 	return housekeeping;

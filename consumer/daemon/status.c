@@ -125,6 +125,19 @@ journal(const StatusInput *input, Buffer *out)
 	buffer_printf(out, "}");
 }
 
+/* When an item's place moves next with time alone. */
+static void
+next_timer(const ScorerWants *wants, Buffer *out)
+{
+	int64_t next_us =
+		wants->timer_boundary_us < wants->timer_clock_us ? wants->timer_boundary_us : wants->timer_clock_us;
+
+	if (wants->timers_at_once)
+		next_us = clock_wall_us();
+	moment(out, "next_timer", next_us == INT64_MAX ? 0 : next_us);
+	number(out, "next_timer_us", (uint64_t) (next_us < 0 ? 0 : next_us));
+}
+
 static void
 scorer(const StatusInput *input, const ScorerView *view, Buffer *out)
 {
@@ -150,6 +163,8 @@ scorer(const StatusInput *input, const ScorerView *view, Buffer *out)
 	text(out, "rescoring", view->wants.rescore.relation);
 	number(out, "rescoring_items", view->wants.rescore.items);
 	number(out, "rescoring_items_all", view->wants.rescore.items_all);
+	next_timer(&view->wants, out);
+	text(out, "broken", view->wants.broken);
 	text(out, "note", view->note);
 	buffer_printf(out, "}");
 	key(out, "store");

@@ -117,6 +117,7 @@ is_shown(const Ranking *ranking, const Emitted *stood)
 typedef struct Judgement
 {
 	RuleStanding standing;
+	bool still;			   /* what readers hold is as good */
 	const char *statement; /* not NULL: there is no score, because.. */
 	const char *reason;	   /* ..of this */
 } Judgement;
@@ -133,18 +134,15 @@ earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* When the score has to be looked at again because of its age; as of the score readers hold, where that tells. */
+/* When the score has to be looked at again because of its age; stands: what it has come to. */
 static int64_t
-next_by_clock(const Scorer *scorer, const Ranking *ranking, const RuleInput *input, RuleResult organic,
-			  const Emitted *shown)
+next_by_clock(const Scorer *scorer, const Ranking *ranking, const RuleInput *input, const RuleResult *stands)
 {
 	int64_t next_us;
 
 	if (!ranking->clock)
 		return EMITTED_NEVER;
-	if (shown != NULL && organic.outcome == RULE_SCORE && scorer->steering.nactive == 0)
-		organic.score = shown->score;
-	next_us = rules_next_change(ranking->program, input, &organic, ranking->min_change);
+	next_us = rules_next_change(ranking->program, input, stands, ranking->min_change);
 	if (next_us > EMITTED_NEVER - PG_EPOCH_US)
 		return EMITTED_NEVER;
 	return later(next_us + PG_EPOCH_US, scorer->unit.now_us + ranking->refresh_us);
@@ -173,33 +171,6 @@ show_input(Scorer *scorer, const Ranking *ranking, RuleInput *input)
 	remember(scorer, ranking, input);
 }
 
-static void
-judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, Judgement *judgement,
-	  Emitted *will)
-{
-	const ItemSteering *steering = &scorer->steering;
-	RuleInput input;
-	RuleResult organic = {.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
-
-	*judgement = (Judgement){0};
-	steer_apply(scorer, ranking, &will->boundary_us);
-	will->clock_us = steering->clock_us;
-	if (rules_fill(ranking->binding, key, scorer->show, scorer->values))
-	{
-		show_input(scorer, ranking, &input);
-		rules_evaluate(ranking->program, &input, &organic);
-		will->clock_us = earlier(will->clock_us, next_by_clock(scorer, ranking, &input, organic, shown));
-	}
-	if (!rules_intervene(ranking->program, steering->active, steering->nactive, &organic,
-						 &judgement->standing, &judgement->reason))
-		judgement->statement = "intervention";
-	else if (organic.outcome == RULE_QUARANTINE && !judgement->standing.shown && !judgement->standing.blocked)
-	{
-		judgement->statement = organic.statement;
-		judgement->reason = organic.reason;
-	}
-}
-
 /* What readers hold is as good as what the item has come to. */
 static bool
 stands_still(const Ranking *ranking, const Emitted *shown, const RuleStanding *standing)
@@ -211,6 +182,42 @@ stands_still(const Ranking *ranking, const Emitted *shown, const RuleStanding *s
 		return false;
 	stood.score = shown->score;
 	return !rules_differ(&stood, &now, ranking->min_change);
+}
+
+static void
+judge(Scorer *scorer, const Ranking *ranking, Slice key, const Emitted *shown, Judgement *judgement,
+	  Emitted *will)
+{
+	const ItemSteering *steering = &scorer->steering;
+	RuleInput input;
+	RuleResult organic = {.outcome = RULE_QUARANTINE, .statement = "", .reason = "undecodable"};
+	bool filled;
+
+	*judgement = (Judgement){0};
+	steer_apply(scorer, ranking, &will->boundary_us);
+	will->clock_us = steering->clock_us;
+	filled = rules_fill(ranking->binding, key, scorer->show, scorer->values);
+	if (filled)
+	{
+		show_input(scorer, ranking, &input);
+		rules_evaluate(ranking->program, &input, &organic);
+	}
+	if (!rules_intervene(ranking->program, steering->active, steering->nactive, &organic,
+						 &judgement->standing, &judgement->reason))
+		judgement->statement = "intervention";
+	else if (organic.outcome == RULE_QUARANTINE && !judgement->standing.shown && !judgement->standing.blocked)
+	{
+		judgement->statement = organic.statement;
+		judgement->reason = organic.reason;
+	}
+	else
+		judgement->still = judgement->standing.shown && stands_still(ranking, shown, &judgement->standing);
+	if (!filled)
+		return;
+	/* small moves add up from what readers hold */
+	if (judgement->still && steering->nactive == 0)
+		organic.score = shown->score;
+	will->clock_us = earlier(will->clock_us, next_by_clock(scorer, ranking, &input, &organic));
 }
 
 /* One ranking, evaluated: what is told, and what will stand. */
@@ -226,13 +233,11 @@ show_result(Scorer *scorer, Ranking *ranking, Slice key, const Emitted *stood, b
 	judge(scorer, ranking, key, shown, &judgement, &will);
 	if (judgement.statement == NULL && judgement.standing.shown)
 	{
-		bool still = stands_still(ranking, shown, &judgement.standing);
-
 		will.status = EMITTED_SCORE;
-		will.score = still ? shown->score : judgement.standing.score;
+		will.score = judgement.still ? shown->score : judgement.standing.score;
 		will.tier = judgement.standing.tier;
 		will.pin = judgement.standing.pin;
-		if (!still)
+		if (!judgement.still)
 			emit_score(scorer, ranking, key, &will);
 		return will;
 	}

@@ -180,7 +180,7 @@ fire_kind(Scorer *scorer, TimerKind kind, int64_t until_us, uint32_t *left, Erro
 
 	while (ok && *left > 0)
 	{
-		int64_t time_us;
+		int64_t time_us = 0;
 		Slice item;
 		bool found;
 

@@ -160,22 +160,16 @@ ranking_of(const Trial *trial, TrialSide side)
 	return ranking != NULL && ranking->binding != NULL ? ranking : NULL;
 }
 
-/* The item at hand (loaded) as the rules of a ranking see it; what they fill is the scorer's. False: undecodable. */
+/* The item at hand (loaded, its interventions collected) as the rules of a ranking see it. False: undecodable. */
 static bool
 fill(Scorer *scorer, const Ranking *ranking, Slice key, Slice image, RuleInput *input)
 {
-	const ItemMemory *memory = &scorer->memory;
+	int64_t boundary_us;
 
-	*input = (RuleInput){.values = scorer->values, .now_us = scorer->unit.now_us - PG_EPOCH_US};
+	steer_apply(scorer, ranking, &boundary_us);
 	if (!rules_fill(ranking->binding, key, image, scorer->values))
 		return false;
-	if (ranking->remembers && memory->there &&
-		rules_fill_previous(ranking->binding, slice_make(memory->all.data, memory->fresh), memory->all,
-							scorer->previous, scorer->changes))
-	{
-		input->previous = scorer->previous;
-		input->changes = scorer->changes;
-	}
+	show_input(scorer, ranking, input);
 	return true;
 }
 
@@ -187,17 +181,12 @@ judge(Scorer *scorer, const Ranking *ranking, Slice key, Slice image, TrialStand
 	RuleStanding stands;
 	RuleInput input;
 	const char *reason;
-	int64_t boundary_us;
 
 	*standing = (TrialStanding){0};
 	if (ranking == NULL)
 		return;
-	steer_apply(scorer, ranking, &boundary_us);
 	if (fill(scorer, ranking, key, image, &input))
-	{
-		input.allowed = rules_allowed(steering->active, steering->nactive);
 		rules_evaluate(ranking->program, &input, &organic);
-	}
 	if (!rules_intervene(ranking->program, steering->active, steering->nactive, &organic, &stands, &reason))
 		standing->quarantined = true;
 	else

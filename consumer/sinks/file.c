@@ -553,6 +553,7 @@ const SinkType sink_file = {
 	.rewind = file_rewind,
 	.peek = file_peek,
 	.verify = file_verify,
+	.places = file_places,
 	.interrupt = NULL,
 	.close = file_close,
 	.destroy = file_destroy,

@@ -87,8 +87,24 @@ extern bool file_locate(const Sink *sink, int dirfd, const FileRun *run, uint64_
 						uint64_t *offset, Error *err);
 extern bool file_verify(Sink *sink, FeedReader *reader, SinkVerify *report, Error *err);
 
+/* One file of a run, as far as it is final. */
+typedef struct FilePart
+{
+	const Sink *sink;
+	int fd; /* -1: not created yet */
+	uint64_t number;
+	uint64_t end;
+} FilePart;
+
+extern bool file_part_open(const Sink *sink, int dirfd, const FileRun *run, uint64_t number, FilePart *part,
+						   Error *err);
+
 /* What the sink makes of an entry: a line, or nothing when it can never be one (*why). */
 extern bool file_line(NdjsonWriter *writer, Buffer *out, const FeedReader *reader, const RecordHeader *header,
 					  const RecordEntry *entry, Error *why);
+
+/* ---- file_places.c ------------------------------------------------------------------------------ */
+
+extern bool file_places(Sink *sink, SinkPlaceVisit visit, void *context, SinkPosition *position, Error *err);
 
 #endif /* WALRANK_SINK_FILE_H */

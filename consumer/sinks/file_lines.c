@@ -15,22 +15,13 @@
 /* Enough of a line to hold its seq. */
 #define LINE_HEAD_BYTES 40
 
-/* One file of a run, as far as it is final. */
-typedef struct Part
-{
-	const Sink *sink;
-	int fd;
-	uint64_t number;
-	uint64_t end;
-} Part;
-
-static bool
-part_open(const Sink *sink, int dirfd, const FileRun *run, uint64_t number, Part *part, Error *err)
+bool
+file_part_open(const Sink *sink, int dirfd, const FileRun *run, uint64_t number, FilePart *part, Error *err)
 {
 	char name[NAME_MAX + 1];
 	struct stat st;
 
-	*part = (Part){.sink = sink, .fd = -1, .number = number, .end = run->offset};
+	*part = (FilePart){.sink = sink, .fd = -1, .number = number, .end = run->offset};
 	if (number == run->file && run->offset == 0)
 		return true; /* it may not have been created yet */
 	file_number_name(sink, number, name);
@@ -47,7 +38,7 @@ part_open(const Sink *sink, int dirfd, const FileRun *run, uint64_t number, Part
 }
 
 static void
-part_close(Part *part)
+part_close(FilePart *part)
 {
 	if (part->fd >= 0)
 		close(part->fd);
@@ -73,7 +64,7 @@ line_seq(const char *line, size_t len, uint64_t *seq)
 
 /* The next line's start at or after `from`, which is a line's start or inside one; end when there is none. */
 static bool
-next_line(const Part *part, uint64_t from, uint64_t end, uint8_t *chunk, uint64_t *start, Error *err)
+next_line(const FilePart *part, uint64_t from, uint64_t end, uint8_t *chunk, uint64_t *start, Error *err)
 {
 	*start = end;
 	if (from == 0)
@@ -104,7 +95,7 @@ next_line(const Part *part, uint64_t from, uint64_t end, uint8_t *chunk, uint64_
 }
 
 static bool
-seq_at(const Part *part, uint64_t start, uint64_t end, uint64_t *seq, Error *err)
+seq_at(const FilePart *part, uint64_t start, uint64_t end, uint64_t *seq, Error *err)
 {
 	char head[LINE_HEAD_BYTES];
 	char name[NAME_MAX + 1];
@@ -127,7 +118,7 @@ seq_at(const Part *part, uint64_t start, uint64_t end, uint64_t *seq, Error *err
  * end; no line begins between edge and high.
  */
 static bool
-find_in_part(const Part *part, uint64_t seq, uint64_t *offset, Error *err)
+find_in_part(const FilePart *part, uint64_t seq, uint64_t *offset, Error *err)
 {
 	uint8_t *chunk = xmalloc(SCAN_BYTES);
 	uint64_t low = 0;
@@ -167,10 +158,10 @@ file_locate(const Sink *sink, int dirfd, const FileRun *run, uint64_t seq, uint6
 
 	for (uint64_t n = in.file;; n--)
 	{
-		Part part;
+		FilePart part;
 		bool ok;
 
-		if (!part_open(sink, dirfd, &in, n, &part, err))
+		if (!file_part_open(sink, dirfd, &in, n, &part, err))
 			return false;
 		ok = find_in_part(&part, seq, offset, err);
 		part_close(&part);
@@ -188,7 +179,7 @@ typedef struct Compare
 	int dirfd;
 	FileRun run;
 	uint64_t first_seq; /* of its first line; UINT64_MAX: it has none */
-	Part part;
+	FilePart part;
 	uint64_t at;
 	Buffer line;
 	Buffer held;
@@ -215,8 +206,8 @@ read_run(Compare *compare, size_t len, Error *err)
 				return true;
 			part_close(&compare->part);
 			compare->at = 0;
-			if (!part_open(compare->sink, compare->dirfd, &compare->run, compare->part.number + 1,
-						   &compare->part, err))
+			if (!file_part_open(compare->sink, compare->dirfd, &compare->run, compare->part.number + 1,
+								&compare->part, err))
 				return false;
 			continue;
 		}
@@ -301,11 +292,11 @@ is_beyond(const SinkPosition *p, const RecordHeader *header)
 static bool
 look_at_first(Compare *compare, Error *err)
 {
-	Part part;
+	FilePart part;
 	bool ok;
 
 	compare->first_seq = UINT64_MAX;
-	if (!part_open(compare->sink, compare->dirfd, &compare->run, compare->run.first, &part, err))
+	if (!file_part_open(compare->sink, compare->dirfd, &compare->run, compare->run.first, &part, err))
 		return false;
 	ok = part.end == 0 || seq_at(&part, 0, part.end, &compare->first_seq, err);
 	part_close(&part);
@@ -334,7 +325,7 @@ compare_run(Compare *compare, const SinkPosition *p, FeedReader *reader, Error *
 			report->from_seq = record.header.seq;
 			if (!file_locate(compare->sink, compare->dirfd, &compare->run, record.header.seq, &number,
 							 &compare->at, err) ||
-				!part_open(compare->sink, compare->dirfd, &compare->run, number, &compare->part, err))
+				!file_part_open(compare->sink, compare->dirfd, &compare->run, number, &compare->part, err))
 				return false;
 		}
 		report->to_seq = record.header.seq;

@@ -308,6 +308,7 @@ const SinkType sink_postgres = {
 	.rewind = pg_rewind,
 	.peek = pg_peek,
 	.verify = pg_verify,
+	.places = pg_places,
 	.interrupt = pg_interrupt,
 	.close = pg_close,
 	.destroy = pg_destroy,

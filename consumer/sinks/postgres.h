@@ -128,6 +128,12 @@ extern bool pg_drop_beside(Sink *sink, Error *err);
 /* ---- postgres_verify.c ------------------------------------------------------------------------------------ */
 
 extern bool pg_verify(Sink *sink, FeedReader *reader, SinkVerify *report, Error *err);
+/* Within a transaction: the checkpoint, of our stream and of a target that lacks nothing, or why it cannot be judged. */
+extern bool pg_comparable(Sink *sink, SinkPosition *position, Error *err);
+
+/* ---- postgres_places.c ------------------------------------------------------------------------------------ */
+
+extern bool pg_places(Sink *sink, SinkPlaceVisit visit, void *context, SinkPosition *position, Error *err);
 
 /* ---- postgres.c: batches ---------------------------------------------------------------------------------- */
 

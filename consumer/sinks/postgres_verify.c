@@ -225,8 +225,8 @@ compare_all(Sink *sink, SinkVerify *report, Error *err)
 
 /* ---- the whole ------------------------------------------------------------------------------------------- */
 
-static bool
-comparable(Sink *sink, SinkPosition *position, Error *err)
+bool
+pg_comparable(Sink *sink, SinkPosition *position, Error *err)
 {
 	bool has = false;
 	bool found = false;
@@ -253,7 +253,7 @@ verify(Sink *sink, FeedReader *reader, SinkVerify *report, Error *err)
 		!pg_execute(sink,
 					"SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ",
 					"could not begin", err) ||
-		!comparable(sink, &position, err) || !expect(sink, reader, &position, report, &reaches, err))
+		!pg_comparable(sink, &position, err) || !expect(sink, reader, &position, report, &reaches, err))
 		return false;
 	report->compared = 0;
 	if (reaches)

@@ -24,6 +24,19 @@ typedef struct SinkVerify
 	char first[512]; /* the first difference, in words; empty when there is none */
 } SinkVerify;
 
+/* Where a sink shows an item; for the length of a call. */
+typedef struct SinkPlace
+{
+	Slice ranking;
+	Slice key; /* {"id": 17} */
+	double score;
+	int32_t tier;
+	int32_t pin; /* 0: none */
+	Slice at;	 /* as of when: a time as JSON has it, without quotes */
+} SinkPlace;
+
+typedef bool (*SinkPlaceVisit)(void *context, const SinkPlace *place, Error *err);
+
 typedef struct SinkType
 {
 	const char *name; /* "file" */
@@ -60,6 +73,9 @@ typedef struct SinkType
 	/* Compares what the sink shows with the feed up to its checkpoint; reader stands where the feed begins, total is that
 	 * before it. Fences nobody, needs no open. NULL: the type cannot. */
 	bool (*verify)(Sink *sink, FeedReader *reader, SinkVerify *report, Error *err);
+	/* Every place it shows, each once, in any order, and the checkpoint they belong to. Fences nobody, needs no open. ERR_CONFIG
+	 * while it is being filled. NULL: the type cannot. */
+	bool (*places)(Sink *sink, SinkPlaceVisit visit, void *context, SinkPosition *position, Error *err);
 	/* From another thread: makes a blocking call of this sink fail soon. NULL: its calls do not block for long. */
 	void (*interrupt)(Sink *sink);
 	void (*close)(Sink *sink);	 /* drops the connection and what is gathered; open may follow */
@@ -161,5 +177,8 @@ extern bool sink_replay_into(const SinkConfig *config, const SinkHistory *histor
 							 Error *err);
 extern bool sink_verify(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
 						SinkSource source, SinkVerify *report, Error *err);
+/* What the sink shows, item by item, and where it stands. */
+extern bool sink_places(const SinkConfig *config, const SinkHistory *history, const char *state_dir,
+						SinkPlaceVisit visit, void *context, SinkPosition *position, Error *err);
 
 #endif /* WALRANK_SINK_H */

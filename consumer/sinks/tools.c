@@ -384,3 +384,20 @@ sink_verify(const SinkConfig *config, const SinkHistory *history, const char *st
 	feed_reader_close(reader);
 	return ok || error_wrap(err, "sink \"%s\"", config->name);
 }
+
+bool
+sink_places(const SinkConfig *config, const SinkHistory *history, const char *state_dir, SinkPlaceVisit visit,
+			void *context, SinkPosition *position, Error *err)
+{
+	Sink *sink;
+	bool ok;
+
+	if (config->type->places == NULL)
+		return error_set(err, ERR_CONFIG, "sink \"%s\": sinks of type %s do not tell what they hold",
+						 config->name, config->type->name);
+	if (!make(config, history, state_dir, NULL, &sink, err))
+		return error_wrap(err, "sink \"%s\"", config->name);
+	ok = config->type->places(sink, visit, context, position, err);
+	config->type->destroy(sink);
+	return ok || error_wrap(err, "sink \"%s\"", config->name);
+}

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json.h"
+
 /* ---- reading answers --------------------------------------------------------------------- */
 
 static void
@@ -399,6 +401,48 @@ source_beat(PGconn *sql, const StreamId *stream_id, Error *err)
 			   "UPDATE walrank.control SET beat = beat OPERATOR(pg_catalog.+) 1, beat_at = pg_catalog.now() "
 			   "WHERE stream_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid",
 			   err);
+}
+
+/* A job that has begun again has fewer items than were counted: it is another one. Streams that were replaced have none. */
+static const char progress_sql[] =
+	"WITH jobs AS (SELECT * FROM pg_catalog.jsonb_to_recordset($2::pg_catalog.jsonb) AS j(relation text, "
+	"kind text,"
+	" items bigint, items_all bigint)), gone AS (DELETE FROM walrank.progress AS p WHERE"
+	" (p.stream_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND NOT EXISTS (SELECT FROM jobs AS j WHERE"
+	" j.relation OPERATOR(pg_catalog.=) p.relation AND j.kind OPERATOR(pg_catalog.=) p.kind)) OR EXISTS"
+	" (SELECT FROM walrank.control AS c WHERE c.stream_id OPERATOR(pg_catalog.=) p.stream_id"
+	" AND c.state OPERATOR(pg_catalog.=) 'replaced'))"
+	" INSERT INTO walrank.progress AS p (stream_id, relation, kind, items, items_all, started_at, updated_at)"
+	" SELECT $1::pg_catalog.uuid, j.relation, j.kind, j.items, j.items_all, pg_catalog.now(), "
+	"pg_catalog.now() FROM jobs AS j"
+	" ON CONFLICT (stream_id, relation, kind) DO UPDATE SET items = excluded.items, items_all = "
+	"excluded.items_all,"
+	" started_at = CASE WHEN excluded.items OPERATOR(pg_catalog.<) p.items THEN excluded.started_at ELSE "
+	"p.started_at END,"
+	" updated_at = excluded.updated_at";
+
+bool
+source_progress(PGconn *sql, const StreamId *stream_id, const SourceJob *jobs, int n, Error *err)
+{
+	char id[STREAM_ID_TEXT_BYTES];
+	Buffer text = {0};
+	bool ok;
+
+	stream_id_text(stream_id, id);
+	buffer_append_byte(&text, '[');
+	for (int i = 0; i < n; i++)
+	{
+		buffer_printf(&text,
+					  "%s{\"kind\":\"%s\",\"items\":%" PRIu64 ",\"items_all\":%" PRIu64 ",\"relation\":",
+					  i > 0 ? "," : "", jobs[i].kind, jobs[i].items, jobs[i].items_all);
+		json_string(&text, slice_string(jobs[i].relation));
+		buffer_append_byte(&text, '}');
+	}
+	buffer_append(&text, "]", 2);
+	ok = source_execute(sql, err, "could not write walrank.progress", progress_sql, 2,
+						(const char *const[]){id, (const char *) text.data});
+	buffer_free(&text);
+	return ok;
 }
 
 /* ---- the slot and the stream --------------------------------------------------------------- */

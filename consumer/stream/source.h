@@ -49,6 +49,17 @@ extern bool source_take_epoch(PGconn *sql, const StreamId *stream_id, uint64_t c
 /* beat + 1, with synchronous_commit = off: it must never wait for a standby that may be ourselves. */
 extern bool source_beat(PGconn *sql, const StreamId *stream_id, Error *err);
 
+/* Something that takes long, for people to see. */
+typedef struct SourceJob
+{
+	const char *relation;
+	const char *kind; /* "rescore", "backfill" */
+	uint64_t items;
+	uint64_t items_all;
+} SourceJob;
+/* What walrank.progress says of our stream: these, and no others. After source_beat() on the same connection. */
+extern bool source_progress(PGconn *sql, const StreamId *stream_id, const SourceJob *jobs, int n, Error *err);
+
 /* CREATE_REPLICATION_SLOT over the protocol; the consistent point. */
 extern bool source_create_slot(PGconn *replication, const char *slot, Lsn *consistent, Error *err);
 extern bool source_drop_slot(PGconn *sql, const char *slot, Error *err);

@@ -39,6 +39,22 @@ CREATE TABLE walrank.control (
 );
 COMMENT ON TABLE walrank.control IS 'one row per stream, written only by its daemon';
 
+-- Not captured: what runs for a long time, as its daemon saw it with its last beat.
+CREATE TABLE walrank.progress (
+	stream_id uuid NOT NULL REFERENCES walrank.control ON DELETE CASCADE,
+	relation text NOT NULL,
+	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY (ARRAY['rescore', 'backfill'])),
+	items bigint NOT NULL,
+	items_all bigint NOT NULL,
+	started_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	PRIMARY KEY (stream_id, relation, kind)
+);
+COMMENT ON TABLE walrank.progress IS 'rescorings and backfills that are under way; written by the daemon with its beat, gone when they have ended';
+COMMENT ON COLUMN walrank.progress.items IS 'items that have been evaluated anew, or rows that have been read, ..';
+COMMENT ON COLUMN walrank.progress.items_all IS '.. of so many; of a backfill this is an estimate';
+COMMENT ON COLUMN walrank.progress.updated_at IS 'the beat that wrote the row: one that is old was left by a daemon that does not run';
+
 -- Never control: a stream that was restored from a dump would be somebody else's.
 SELECT pg_catalog.pg_extension_config_dump('walrank.watched', '');
 SELECT pg_catalog.pg_extension_config_dump('walrank.ranking', '');

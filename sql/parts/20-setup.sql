@@ -43,6 +43,7 @@ BEGIN
 	IF daemon IS NOT NULL THEN
 		EXECUTE format('GRANT walrank_reader TO %I', daemon);
 		EXECUTE format('GRANT INSERT, UPDATE ON walrank.control TO %I', daemon);
+		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON walrank.progress TO %I', daemon);
 	END IF;
 END
 $$;

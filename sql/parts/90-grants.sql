@@ -8,12 +8,12 @@ GRANT USAGE ON SCHEMA walrank TO walrank_admin, walrank_ingest, walrank_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON walrank.watched, walrank.ranking, walrank.rule_library TO walrank_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON walrank.intervention TO walrank_admin;
 -- The log of interventions is written by its trigger alone.
-GRANT SELECT ON walrank.control, walrank.intervention_log, walrank.audit TO walrank_admin;
+GRANT SELECT ON walrank.control, walrank.progress, walrank.intervention_log, walrank.audit TO walrank_admin;
 GRANT EXECUTE ON FUNCTION walrank.watch(regclass, text), walrank.unwatch(regclass), walrank.watch_obstacle(regclass, text),
 	walrank.watch_rights(regclass), walrank.watch_grants(regclass) TO walrank_admin;
 
--- walrank_reader sees all of it.  The daemon's own role may also write control: walrank.setup(role).
-GRANT SELECT ON walrank.watched, walrank.ranking, walrank.rule_library, walrank.intervention, walrank.control TO walrank_reader;
+-- walrank_reader sees all of it.  The daemon's own role may also write control and progress: walrank.setup(role).
+GRANT SELECT ON walrank.watched, walrank.ranking, walrank.rule_library, walrank.intervention, walrank.control, walrank.progress TO walrank_reader;
 GRANT EXECUTE ON FUNCTION walrank.encode(record, int, text[]), walrank.describe(regclass, text[]), walrank.score(text, record, timestamptz, record)
 	TO walrank_admin, walrank_reader;
 GRANT EXECUTE ON FUNCTION walrank.standing(text, record, timestamptz), walrank.standing_of(text, jsonb, timestamptz, bigint),

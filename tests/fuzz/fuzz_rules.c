@@ -3,10 +3,9 @@
  * what rules_explain() tells adds up to it.
  *
  * Input: a definition, optionally a NUL and bytes from which items are made: once as the values
- * themselves, once as an image on the wire.
+ * themselves, once as an image on the wire.  These bytes are also the library "tail"; "shop" is one
+ * that is right.  The definition itself is tried as a library as well.
  */
-#include <math.h>
-
 #include "rules_values.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -102,7 +101,7 @@ hear_totals(void *context, const RuleTotals *totals, const RuleResult *result)
 	REQUIRE(result->outcome == heard->expected->outcome);
 	REQUIRE(memcmp(&result->score, &heard->expected->score, sizeof(double)) == 0);
 	REQUIRE(memcmp(&totals->rounded, &result->score, sizeof(double)) == 0);
-	if (result->outcome == RULE_SCORE && isfinite(score))
+	if (result->outcome == RULE_SCORE && isfinite(score) && strcmp(totals->combine, "sum") == 0)
 		REQUIRE(memcmp(&totals->before_clamp, &score, sizeof(double)) == 0);
 }
 
@@ -116,19 +115,64 @@ check_explain(const RuleProgram *program, const RuleInput *input, const RuleResu
 }
 
 static void
-check_evaluate(const RuleProgram *program, const RuleValue *values, int64_t now_us)
+check_evaluate(const RuleProgram *program, const RuleInput *input)
 {
-	RuleInput input = {.values = values, .now_us = now_us};
 	RuleResult result;
 	RuleResult again;
 
-	rules_evaluate(program, &input, &result);
+	rules_evaluate(program, input, &result);
 	REQUIRE(isfinite(result.score));
 	REQUIRE(result.score != 0 || !signbit(result.score));
+	REQUIRE(result.tier >= -RULES_TIER_MAX && result.tier <= RULES_TIER_MAX);
+	REQUIRE(result.outcome == RULE_SCORE || (result.score == 0 && result.tier == 0));
 	REQUIRE((result.outcome == RULE_QUARANTINE) == (result.reason != NULL && result.statement != NULL));
-	rules_evaluate(program, &input, &again);
+	rules_evaluate(program, input, &again);
 	REQUIRE(result.outcome == again.outcome && memcmp(&result.score, &again.score, sizeof(double)) == 0);
-	check_explain(program, &input, &result);
+	REQUIRE(result.tier == again.tier);
+	check_explain(program, input, &result);
+}
+
+/* Nothing that is remembered matters where a program says that it asks for nothing. */
+static void
+check_memory(const RuleProgram *program, const RuleInput *input)
+{
+	RuleResult with;
+	RuleResult without;
+
+	rules_evaluate(program, input, &with);
+	rules_evaluate(program,
+				   &(RuleInput){.values = input->values, .now_us = input->now_us, .allowed = input->allowed},
+				   &without);
+	if (!rules_use_previous(program))
+		REQUIRE(with.outcome == without.outcome && memcmp(&with.score, &without.score, sizeof(double)) == 0);
+}
+
+static void
+check_settings(const RuleProgram *program)
+{
+	int64_t refresh_us = rules_refresh_us(program);
+	Slice name;
+
+	REQUIRE(rules_min_change(program) >= 0 && isfinite(rules_min_change(program)));
+	REQUIRE(refresh_us >= 0 && refresh_us <= RULES_REFRESH_SECONDS_MAX * INT64_C(1000000));
+	REQUIRE(rules_scene(program).len <= RULES_SCENE_BYTES_MAX);
+	for (int i = 0; rules_uses(program, i, &name); i++)
+		REQUIRE(i < RULES_LIBRARIES_MAX && rules_library_name(name));
+}
+
+static bool
+find_library(void *context, Slice name, Slice *text)
+{
+	static const char shop[] =
+		"const VAT = 0.19\nlet cheap = price < 10\nmacro gross(net) = net * (1 + VAT)\n";
+
+	if (slice_equal(name, slice_string("tail")))
+		*text = *(const Slice *) context;
+	else if (slice_equal(name, slice_string("shop")))
+		*text = slice_string(shop);
+	else
+		return false;
+	return true;
 }
 
 int
@@ -139,29 +183,41 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	Slice tail = nul != NULL ? slice_make(nul + 1, size - len - 1) : slice_make(data, size);
 	static uint8_t room[512];
 	static RuleValue values[RULES_ATTRIBUTES_MAX];
+	static RuleValue previous[RULES_ATTRIBUTES_MAX];
+	static RuleChange changes[RULES_ATTRIBUTES_MAX];
 	Arena arena = {NULL};
 	RuleMemory memory = {arena_alloc, &arena};
+	RuleLibrary library = {find_library, &tail};
+	RuleInput input = {values, previous, changes, (int64_t) (tail.len * UINT64_C(0x9e3779b97f4a7c15)),
+					   tail.len % 5 == 0};
 	const RuleAttribute *attributes;
 	RuleError error;
-	RuleProgram *program = rules_compile((const char *) data, len, &memory, &error);
+	RuleProgram *program;
 
+	if (!rules_check_library((const char *) data, len, &memory, &error))
+		check_error(&error);
+	program = rules_compile_with((const char *) data, len, &library, &memory, &error);
 	if (program == NULL)
 		check_error(&error);
 	else
 	{
 		WireRelation relation = relation_make(room);
 		int n = rules_attributes(program, &attributes);
-		int64_t now_us = (int64_t) (tail.len * UINT64_C(0x9e3779b97f4a7c15));
 		Slice map = slice_string(tail.len % 2 ? "att" : "");
 		RuleBinding *binding = rules_bind(program, &relation, map, &memory, &error);
 
 		REQUIRE(n <= RULES_ATTRIBUTES_MAX);
+		check_settings(program);
 		values_make(values, n, tail);
-		check_evaluate(program, values, now_us);
+		values_make(previous, n, tail.len > 1 ? slice_make(tail.data + 1, tail.len - 1) : tail);
+		for (int i = 0; i < n; i++)
+			changes[i] = (RuleChange) ((tail.len + (size_t) i) % 3);
+		check_evaluate(program, &input);
+		check_memory(program, &input);
 		if (binding == NULL)
 			check_error(&error);
 		else if (rules_fill(binding, slice_make(data, 0), tail, values))
-			check_evaluate(program, values, now_us);
+			check_evaluate(program, &input);
 	}
 	arena_free(&arena);
 	return 0;

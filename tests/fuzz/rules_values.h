@@ -72,6 +72,7 @@ values_make(RuleValue *values, int n, Slice tail)
 		values[i].kind = (RuleKind) (kind % 7);
 		values[i].has_own_time = (kind & 0x80) != 0;
 		values[i].own_time_us = times[which % 8];
+		values[i].list_is_json = (kind & 0x40) != 0;
 		if (values[i].kind == RULE_BOOL)
 			values[i].boolean = which & 1;
 		else if (values[i].kind == RULE_NUMBER)

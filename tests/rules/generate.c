@@ -542,9 +542,12 @@ leaf(const Maker *maker)
 	}
 }
 
+/* What is random is asked for one after the other, never in two arguments of one call: their order is the compiler's. */
 static Expr *
 number_expr(const Maker *maker, int depth)
 {
+	ExprKind kind;
+
 	if (depth <= 0)
 		return leaf(maker);
 	switch (below(maker->random, 16))
@@ -560,8 +563,8 @@ number_expr(const Maker *maker, int depth)
 		case 6:
 			return call_expr(maker, depth);
 		case 7:
-			return many(maker, percent(maker->random, 50) ? X_MIN : X_MAX, 2 + below(maker->random, 3),
-						number_expr, depth);
+			kind = percent(maker->random, 50) ? X_MIN : X_MAX;
+			return many(maker, kind, 2 + below(maker->random, 3), number_expr, depth);
 		case 8:
 			return pairs_expr(maker, X_STEPS, depth);
 		case 9:
@@ -689,6 +692,7 @@ fact_expr(const Maker *maker, int depth)
 static Expr *
 condition_expr(const Maker *maker, int depth)
 {
+	ExprKind kind;
 	Expr *e;
 
 	switch (below(maker->random, depth > 0 ? 10 : 6))
@@ -709,8 +713,8 @@ condition_expr(const Maker *maker, int depth)
 		case 6:
 			return many(maker, X_NOT, 1, condition_expr, depth);
 		default:
-			return many(maker, percent(maker->random, 50) ? X_AND : X_OR, 2 + below(maker->random, 2),
-						condition_expr, depth);
+			kind = percent(maker->random, 50) ? X_AND : X_OR;
+			return many(maker, kind, 2 + below(maker->random, 2), condition_expr, depth);
 	}
 }
 

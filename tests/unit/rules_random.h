@@ -108,7 +108,7 @@ random_condition(Random *r, int depth)
 			random_write(r, "(s0 like 'a%%' or changed(n0))");
 			break;
 		case 0:
-			random_write(r, "exists(n%d)", random_below(r, 4));
+			random_write(r, random_below(r, 2) ? "exists(n%d)" : "'a' in l%d", random_below(r, 4));
 			break;
 		case 1:
 			random_write(r, "s0 in ('a', 'b')");
@@ -229,7 +229,7 @@ random_call(Random *r, int depth)
 static inline void
 random_expression(Random *r, int depth)
 {
-	int which = random_below(r, depth > 0 ? 12 : 4);
+	int which = random_below(r, depth > 0 ? 13 : 4);
 
 	if (which == 0)
 		random_number(r);
@@ -239,16 +239,26 @@ random_expression(Random *r, int depth)
 		random_write(r, "age(t%d)", random_below(r, 4));
 	else if (which == 5)
 	{
+		int literals = random_below(r, 2);
+
 		random_write(r, "flag(");
 		random_condition(r, depth - 1);
 		random_write(r, ", ");
-		random_expression(r, depth - 1);
+		random_expression(r, literals ? 0 : depth - 1);
 		random_write(r, ", ");
-		random_expression(r, depth - 1);
+		random_expression(r, literals ? 0 : depth - 1);
 		random_write(r, ")");
 	}
 	else if (which == 6)
 		random_steps(r, depth);
+	else if (which == 7)
+	{
+		random_write(r, "(");
+		random_expression(r, depth - 1);
+		random_write(r, " %s ", &"+\0-\0*\0/"[2 * random_below(r, 4)]);
+		random_expression(r, 0);
+		random_write(r, ")");
+	}
 	else
 		random_call(r, depth);
 }
@@ -344,6 +354,14 @@ random_item(Random *r, const RuleProgram *program, int64_t now_us, RuleValue *va
 		{
 			values[i].kind = RULE_TIME;
 			values[i].time_us = now_us + (int64_t) (r->unit * 1e4) * (random_below(r, 400) - 300);
+		}
+		else if (name[0] == 'l')
+		{
+			/* LIST_VALUES { VALUE_TEXT 'b', VALUE_TEXT 'a' } and the beginnings of it */
+			static const uint8_t list[] = {0x0a, 3, 0x32, 1, 'b', 0x0a, 3, 0x32, 1, 'a'};
+
+			values[i].kind = RULE_LIST;
+			values[i].bytes = slice_make(list, 5 * (size_t) random_below(r, 3));
 		}
 		else if (name[0] == 's')
 		{

@@ -135,6 +135,21 @@ without_interventions_the_score_is_the_organic_one(void **state)
 }
 
 static void
+the_tier_of_the_ranking_holds_until_somebody_says_another(void **state)
+{
+	const RuleResult third = {.outcome = RULE_SCORE, .score = 10, .tier = 3};
+	static const char *const expected[DEEDS] = {
+		[PIN] = "10/3/3",	[TIER] = "10/2/0",	   [TOP] = "10/4095/0",		[BOTTOM] = "10/-4095/0",
+		[BOOST] = "21/3/0", [BURY] = "5/3/0",	   [BURY_TIER] = "10/-1/0", [BLOCK] = "blocked",
+		[ALLOW] = "10/3/0", [FREEZE] = "frozen 7",
+	};
+
+	assert_string_equal(stand("term t 1", third, NULL, NULL), "10/3/0");
+	for (int i = 0; i < DEEDS; i++)
+		assert_string_equal(stand("term t 1", third, &firsts[i], NULL), expected[i]);
+}
+
+static void
 an_item_outside_comes_in_frozen_and_not_otherwise(void **state)
 {
 	const RuleResult outside = {.outcome = RULE_OUTSIDE};
@@ -237,6 +252,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(all_pairs_of_actions_as_written_down, arena_reset),
 		cmocka_unit_test_teardown(without_interventions_the_score_is_the_organic_one, arena_reset),
+		cmocka_unit_test_teardown(the_tier_of_the_ranking_holds_until_somebody_says_another, arena_reset),
 		cmocka_unit_test_teardown(an_item_outside_comes_in_frozen_and_not_otherwise, arena_reset),
 		cmocka_unit_test_teardown(allow_sets_aside_where_and_nothing_else, arena_reset),
 		cmocka_unit_test_teardown(scores_are_rounded_once_more_and_have_no_minus_zero, arena_reset),

@@ -249,6 +249,7 @@ names_that_can_mean_nothing_are_refused_with_the_nearest(void **state)
 	} cases[] = {
 		{"pricee", "", "reads \"pricee\", but public.item has no such column and no map", "\"price\""},
 		{"views", "", "reads \"views\"", "Its columns are: shop id title price att extra listed."},
+		{"1\nlet cheapest = 1\nterm u cheapst", "", "reads \"cheapst\"", "\"cheapest\""},
 		{"attt.views", "att", "reads \"attt\"", "\"att\""},
 		{"price.views", "att", "column \"price\" is numeric and has no keys", "jsonb"},
 		{"price", "nothing", "reads \"nothing\"", NULL},

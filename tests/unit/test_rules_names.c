@@ -409,6 +409,21 @@ a_library_is_checked_by_itself(void **state)
 }
 
 static void
+a_library_lists_what_it_lends(void **state)
+{
+	static const char text[] = "const A = 1\nlet b = A\nmacro c(x) = x + b";
+	int n;
+	const Slice *names = rules_library_names(text, strlen(text), &memory, &n);
+
+	assert_int_equal(n, 3);
+	assert_true(slice_equal(names[0], slice_string("A")) && slice_equal(names[1], slice_string("b")) &&
+				slice_equal(names[2], slice_string("c")));
+	assert_non_null(rules_library_names("", 0, &memory, &n));
+	assert_int_equal(n, 0);
+	assert_null(rules_library_names("term t 1", 8, &memory, &n));
+}
+
+static void
 names_of_libraries_are_those_of_rankings(void **state)
 {
 	char name[RULES_LIBRARY_NAME_MAX + 2];
@@ -441,6 +456,7 @@ main(void)
 		TEST(long_names_leave_room_for_the_place),
 		TEST(libraries_are_limited),
 		TEST(a_library_is_checked_by_itself),
+		TEST(a_library_lists_what_it_lends),
 		TEST(names_of_libraries_are_those_of_rankings),
 	};
 

@@ -572,6 +572,8 @@ a_library_that_is_edited_rescores_the_rankings_that_use_it(void **state)
 	assert_string_equal(wants.broken, "home");
 	world_commit(world);
 	world_reopen(world);
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.broken, "home");
 	t_update(world, "id=1 price=7 title=~ att=~");
 	t_commit(world);
 	assert_non_null(strstr(world_text(world), "score 4 (1) 21 v2"));
@@ -603,6 +605,61 @@ a_ranking_waits_for_its_library(void **state)
 	assert_non_null(strstr(world_text(world), "score 3 (1) 10 v1"));
 	scorer_wants(world->scorer, &wants);
 	assert_string_equal(wants.broken, "");
+	world_free(world);
+}
+
+/* Small moves add up: what readers hold is never further off than that. */
+static void
+a_move_below_min_change_is_not_told(void **state)
+{
+	World *world = ranked_world("term p weight 1 price missing skip\nmin_change 5");
+
+	t_insert(world, "id=1 price=10 title='a' att={}");
+	t_commit(world);
+	world_hide(world);
+	t_update(world, "id=1 price=13 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) update 1=13* 2='a' 3={}\n");
+	t_update(world, "id=1 price=14 title=~ att=~");
+	t_commit(world);
+	world_hide(world);
+	t_update(world, "id=1 price=15 title=~ att=~");
+	t_commit(world);
+	assert_shown(world, "1.0 change 3 (1) update 1=15* 2='a' 3={}\n1.1 score 3 (1) 15 v1\n");
+	world_free(world);
+}
+
+/* A score that moves with its age is told when it does: jumps at the very moment, drifts once in `refresh`. */
+static void
+time_alone_moves_a_score(void **state)
+{
+	World *world =
+		ranked_world("term s weight 1 steps(age(att.t), [(0, 3), (10, 2), (20, 1)], below = 0) missing 0");
+	char text[160];
+
+	/* its own time, a second after the world began: PostgreSQL's 800,000,001st */
+	snprintf(text, sizeof(text), "id=1 price=1 title='a' att.t=[1,'2025-05-08 06:13:21+00']");
+	t_insert(world, text);
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "score 3 (1) 3 v1"));
+	assert_int_equal(u_time(world, 10), 0);
+	assert_int_equal(u_time(world, 11), 1);
+	assert_shown(world, "1.1 score 3 (1) 2 v1\n");
+	world_commit(world);
+	world_reopen(world);
+	assert_int_equal(u_time(world, 20), 0);
+	assert_int_equal(u_time(world, 500), 1);
+	assert_shown(world, "1.1 score 3 (1) 1 v1\n");
+	assert_int_equal(u_time(world, 1000000), 0);
+	t_ranking(world, OP_UPDATE, "home", "public.item",
+			  "term d weight 100 half_life(age(att.t), 1h) missing 0\nrefresh 30s", true, 2);
+	t_commit(world);
+	u_rescore_all(world, 10);
+	world_hide(world);
+	/* ten minutes, once in half a minute at most */
+	for (int second = 500; second <= 1100; second++)
+		u_time(world, second);
+	assert_in_range(count_lines(world_text(world), "score"), 19, 22);
 	world_free(world);
 }
 
@@ -1672,6 +1729,8 @@ main(void)
 		cmocka_unit_test(an_edited_ranking_rescores_in_chunks_and_tells_differences_only),
 		cmocka_unit_test(a_library_that_is_edited_rescores_the_rankings_that_use_it),
 		cmocka_unit_test(a_ranking_waits_for_its_library),
+		cmocka_unit_test(a_move_below_min_change_is_not_told),
+		cmocka_unit_test(time_alone_moves_a_score),
 		cmocka_unit_test(a_rescoring_can_be_given_up_and_asked_for),
 		cmocka_unit_test(live_changes_between_chunks_are_not_scored_twice),
 		cmocka_unit_test(a_definition_that_does_not_work_leaves_the_old_one_in_force),

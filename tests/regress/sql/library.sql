@@ -53,6 +53,7 @@ SELECT lib.twice();
 -- no change that a ranking could not go on with
 UPDATE walrank.rule_library SET definition = 'const VAT = 0.5' WHERE name = 'shop';
 UPDATE walrank.rule_library SET definition = 'let VAT' WHERE name = 'shop';
+UPDATE walrank.rule_library SET definition = replace(definition, 'VAT', 'TAX') WHERE name = 'shop';
 UPDATE walrank.rule_library SET name = 'shop2' WHERE name = 'shop';
 DELETE FROM walrank.rule_library WHERE name = 'shop';
 TRUNCATE walrank.rule_library;

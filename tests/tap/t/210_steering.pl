@@ -152,5 +152,15 @@ says('and does not intervene', 2, qr/permission denied for table intervention/, 
 says('an admin does, and does not need to see the item', 0, qr/^intervention \d+: block public\.item 20 in every ranking, from [^\n]*\n$/, '-U', 'steerer', qw(block item 20 --reason r));
 is(sql(q{SELECT who || ' ' || op FROM walrank.intervention_log ORDER BY id DESC LIMIT 1}), 'steerer insert', 'the log names the role');
 
+# ---- a dump keeps them ---------------------------------------------------------------------------------------------
+my $dump = "$ENV{WORK}/steering.sql";
+run_ok('pg_dump', 'pg_dump', @db, '-f', $dump);
+run_ok('createdb', 'createdb', '-h', $source->host, '-p', $source->port, 'restored');
+run_ok('psql', 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-h', $source->host, '-p', $source->port, '-d', 'restored', '-f', $dump);
+my $kept = q{SELECT (SELECT md5(string_agg(i::text, ',' ORDER BY id)) FROM walrank.intervention i), (SELECT md5(string_agg(l::text, ',' ORDER BY id)) FROM walrank.intervention_log l)};
+is($source->safe_psql('restored', $kept), sql($kept), 'rows and log are as they were, and restoring them is not in the log');
+is($source->safe_psql('restored', q{INSERT INTO walrank.intervention (relation, key, action, reason) VALUES ('public.item', '3', 'top', 'r') RETURNING id > (SELECT max(id) FROM walrank.intervention)}), 't', 'numbers go on');
+is($source->safe_psql('restored', q{SELECT s.tier FROM item i, LATERAL walrank.standing('home', i) s WHERE id = 10}), 3, 'and they are in force');
+
 $source->stop;
 done_testing();
