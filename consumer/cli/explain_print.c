@@ -263,6 +263,18 @@ print_held(const char *item, const json_t *why)
 	}
 }
 
+/* What was computed is not what readers hold. */
+static bool
+is_news(const json_t *why, const json_t *computed)
+{
+	const bool shown = truth(why, "shown");
+
+	return shown != truth(computed, "shown") ||
+		   (shown && (number(why, "score") != number(computed, "score") ||
+					  number(why, "tier") != number(computed, "tier") ||
+					  number(why, "pin") != number(computed, "pin")));
+}
+
 static void
 print_computed(const json_t *why)
 {
@@ -273,10 +285,9 @@ print_computed(const json_t *why)
 	if (json_object_get(computed, "kept_by_min_change") != NULL)
 		cli_print("  score %.12g is not told: it differs by less than min_change %.12g\n",
 				  number(computed, "score"), number(computed, "kept_by_min_change"));
-	if (truth(why, "stale"))
+	else if (truth(why, "stale") || is_news(why, computed))
 	{
-		cli_print("  stale: the rules or interventions have changed since, and the item is yet to be met; it "
-				  "will be ");
+		cli_print("  yet to be told, for rules or interventions have changed since: ");
 		print_place(computed);
 		cli_print("\n");
 	}

@@ -382,10 +382,10 @@ put_computed(const Ranking *ranking, const Emitted *stood, const RuleStanding *s
  * same at all times before the next one at which it is looked at again.
  */
 static int64_t
-time_of(const Emitted *stood, int64_t now_us)
+time_of(const Ranking *ranking, const Emitted *stood, int64_t now_us)
 {
-	if (stood == NULL)
-		return now_us;
+	if (stood == NULL || stood->revision != ranking->revision)
+		return now_us; /* stale: what comes is told */
 	if (stood->evaluated_us != 0)
 		return stood->evaluated_us;
 	if (stood->boundary_us <= now_us)
@@ -405,7 +405,7 @@ explain_ranking(Scorer *scorer, Relation *relation, const Ranking *ranking, Slic
 	const char *reason = NULL;
 	int64_t boundary_us;
 
-	scorer->unit.now_us = time_of(stood, scorer->unit.now_us);
+	scorer->unit.now_us = time_of(ranking, stood, scorer->unit.now_us);
 	if (!steer_collect(scorer, relation, key, image))
 		return false;
 	steer_apply(scorer, ranking, &boundary_us);

@@ -377,6 +377,8 @@ play_world(uint64_t seed, Checked *checked)
 		u_rescore_all(world, 100);
 		u_time(world, second);
 		check_world(world, rounds, changes, second, checked);
+		/* bounds that are past and not told yet are not explained either */
+		check_world(world, rounds, changes, second + 500, checked);
 	}
 	/* a scorer that has just been made knows no time but the one it is asked at */
 	world_commit(world);
