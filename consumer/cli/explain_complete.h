@@ -8,9 +8,9 @@
 #define WALRANK_EXPLAIN_COMPLETE_H
 
 #include <jansson.h>
-#include <libpq-fe.h>
 
 #include "cli/item_origin.h"
+#include "stream/connect.h"
 
 /* conn: NULL where the source cannot be reached; what it would add is then left out. key: JSON. */
 extern void explain_complete(json_t *why, const ItemOrigins *origins, PGconn *conn, const char *key);
