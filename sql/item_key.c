@@ -4,6 +4,8 @@
  * The server turns the key into a row of the table in which everything else is NULL (jsonb_populate_record), looks
  * for the item that has that key, and the stream's encoder turns the one or the other into bytes.
  */
+#include "export.h"
+
 #include "postgres.h"
 
 #include "access/htup_details.h"
@@ -26,6 +28,8 @@
 #include "item_key.h"
 #include "options.h"
 #include "value.h"
+
+EXPORT_FUNCTION(walrank_item_key);
 
 Oid
 item_relation(const char *relation)
@@ -343,4 +347,17 @@ item_row(Oid relid, const char *relation, Jsonb *key)
 	KeyColumns columns = key_columns(relid, relation);
 
 	return find_row(&columns, make_row(&columns, key));
+}
+
+/* walrank.item_key(relation text, key jsonb) returns bytea */
+Datum
+walrank_item_key(PG_FUNCTION_ARGS)
+{
+	const char *relation = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid relid = item_relation(relation);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_TABLE), errmsg("there is no table %s", relation),
+				errhint("Write the name as in walrank.watched."));
+	PG_RETURN_BYTEA_P(item_key(relid, relation, PG_GETARG_JSONB_P(1)).bytes);
 }

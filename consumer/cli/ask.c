@@ -69,6 +69,8 @@ understand(const Buffer *document, json_t **answer, Error *err)
 	const char *message;
 	const char *hint;
 
+	if (root == NULL) /* 1e20 written out is an integer to jansson, and too large a one */
+		root = json_loadb((const char *) document->data, document->len, JSON_DECODE_INT_AS_REAL, &where);
 	if (root == NULL)
 		return error_set(err, ERR_DATA, "walrankd answered something unreadable: %s", where.text);
 	message = json_string_value(json_object_get(root, "error"));
@@ -113,11 +115,81 @@ cli_is_running(const Config *config)
 	return true;
 }
 
+/* ---- documents as they came ----------------------------------------------------------------------- */
+
+/* The shortest that reads back as the same double, as the daemon wrote it: jansson gives it 17 digits. */
+static void
+put_real(Buffer *out, double number)
+{
+	char text[32];
+
+	for (int digits = 15; digits <= 17; digits++)
+	{
+		snprintf(text, sizeof(text), "%.*g", digits, number);
+		if (strtod(text, NULL) == number)
+			break;
+	}
+	buffer_printf(out, "%s", text);
+}
+
+static void
+put_text(Buffer *out, const char *text)
+{
+	json_t *string = json_stringn(text, strlen(text));
+	char *quoted = json_dumps(string, JSON_ENCODE_ANY);
+
+	buffer_printf(out, "%s", quoted);
+	free(quoted);
+	json_decref(string);
+}
+
+static void
+put_json(Buffer *out, const json_t *value)
+{
+	const char *separator = "";
+	const char *name;
+	const json_t *element;
+	char *text;
+	size_t i;
+
+	if (json_is_object(value))
+	{
+		json_object_foreach((json_t *) value, name, element)
+		{
+			buffer_printf(out, "%s", separator[0] == '\0' ? "{" : ",");
+			put_text(out, name);
+			buffer_printf(out, ":");
+			put_json(out, element);
+			separator = ",";
+		}
+		buffer_printf(out, separator[0] == '\0' ? "{}" : "}");
+	}
+	else if (json_is_array(value))
+	{
+		buffer_printf(out, "[");
+		json_array_foreach(value, i, element)
+		{
+			buffer_printf(out, i > 0 ? "," : "");
+			put_json(out, element);
+		}
+		buffer_printf(out, "]");
+	}
+	else if (json_is_real(value))
+		put_real(out, json_real_value(value));
+	else
+	{
+		text = json_dumps(value, JSON_ENCODE_ANY);
+		buffer_printf(out, "%s", text);
+		free(text);
+	}
+}
+
 void
 cli_print_json(const json_t *document)
 {
-	char *text = json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	Buffer out = {0};
 
-	cli_print("%s\n", text);
-	free(text);
+	put_json(&out, document);
+	cli_print("%.*s\n", (int) out.len, (char *) out.data);
+	buffer_free(&out);
 }

@@ -1,236 +1,342 @@
 /*
- * explain.c -- `walrank explain RANKING KEY`: why an item stands where it does.
+ * explain.c -- `walrank explain RELATION KEY`: why an item stands where it does, in each of its rankings.
  *
- * The document comes from walrank.explain(); --json prints it as it is, otherwise each statement and each
- * intervention is a line.
+ * Two can tell.  The daemon says what readers hold and how that came about, to the bit; the feed adds which unit brought
+ * each attribute, SQL who intervened and why.  Where there is no daemon to ask, and for another time, it is SQL alone:
+ * walrank.explain(), of the row as it is now.
  */
 #include "cli/cli.h"
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "cli/ask.h"
+#include "cli/explain_complete.h"
+#include "cli/explain_print.h"
+#include "cli/item_origin.h"
 #include "cli/steering.h"
+#include "rules.h"
 
-static const char *
-text(const json_t *object, const char *key)
+/* What the scorer has is durable soon. */
+#define DURABLE_TRIES_MAX 200
+#define DURABLE_WAIT_NS 10000000
+
+enum
 {
-	const char *value = json_string_value(json_object_get(object, key));
+	EXPLAIN_RANKING,
+	EXPLAIN_AT
+};
 
-	return value != NULL ? value : "";
-}
+static const CliOption options[] = {
+	{"--ranking", "NAME", "in this ranking alone (default: in all of the table)"},
+	{"--at", "TIME", "as of that time, as SQL computes it (UTC without zone; default: now)"},
+	{0},
+};
 
-static double
-number(const json_t *object, const char *key)
+typedef struct Explain
 {
-	return json_number_value(json_object_get(object, key));
-}
+	const Cli *cli;
+	const char *word;	 /* the table as given .. */
+	const char *key;	 /* .. and the key */
+	const char *ranking; /* NULL: all */
+	const char *at;
+	char *key_json;
+	char *table; /* its whole name; NULL: only SQL would know */
+	PGconn *conn;
+	Error no_conn;	  /* why there is none */
+	const char *note; /* why the daemon was not asked */
+	json_t *why;	  /* the daemon's document */
+	ItemOrigins *origins;
+	bool found;
+	Error err;
+} Explain;
+
+/* ---- SQL alone ------------------------------------------------------------------------------------ */
 
 static bool
-truth(const json_t *object, const char *key)
+no_such_ranking(Explain *explain)
 {
-	return json_is_true(json_object_get(object, key));
-}
-
-/* ---- what comes first: where it stands ------------------------------------------------------------ */
-
-static void
-print_standing(const json_t *why)
-{
-	const json_t *pin = json_object_get(why, "pin");
-	char *key = json_dumps(json_object_get(why, "key"), JSON_ENCODE_ANY | JSON_COMPACT);
-
-	cli_print("%s %s in ranking %s (version %lld) as of %s: ", text(why, "relation"), key,
-			  text(why, "ranking"), (long long) json_integer_value(json_object_get(why, "version")),
-			  text(why, "at"));
-	free(key);
-	if (!truth(why, "found"))
-		cli_print("no item has that key\n");
-	else if (!truth(why, "enabled"))
-		cli_print("the ranking is not enabled\n");
-	else if (truth(why, "blocked"))
-		cli_print("blocked\n");
-	else if (!truth(why, "shown"))
-		cli_print("not in the ranking\n");
-	else
-	{
-		if (json_is_integer(pin))
-			cli_print("position %lld, ", (long long) json_integer_value(pin));
-		cli_print("tier %lld, score %.12g%s\n", (long long) json_integer_value(json_object_get(why, "tier")),
-				  number(why, "score"), truth(why, "frozen") ? ", held" : "");
-	}
-}
-
-/* ---- statements ------------------------------------------------------------------------------------- */
-
-static void
-print_attributes(const json_t *attributes)
-{
-	const json_t *attribute;
-	size_t i;
-
-	json_array_foreach(attributes, i, attribute)
-	{
-		char *value = json_dumps(json_object_get(attribute, "value"), JSON_ENCODE_ANY | JSON_COMPACT);
-
-		cli_print("%s%s = %s", i == 0 ? "  [" : ", ", text(attribute, "name"), value);
-		if (text(attribute, "time")[0] != '\0')
-			cli_print(" (%s)", text(attribute, "time"));
-		free(value);
-	}
-	if (json_array_size(attributes) > 0)
-		cli_print("]");
-}
-
-/* What the statement came to, in the width of a column. */
-static void
-print_amount(const json_t *line)
-{
-	const char *kind = text(line, "kind");
-	char amount[64] = "-";
-
-	if (strcmp(kind, "where") == 0)
-		snprintf(amount, sizeof(amount), "%s", truth(line, "counts") ? "holds" : "-");
-	else if (!truth(line, "counts"))
-		;
-	else if (strcmp(kind, "term") == 0)
-		snprintf(amount, sizeof(amount), "%.6g * %.6g = %.6g", number(line, "weight"), number(line, "value"),
-				 number(line, "contribution"));
-	else if (strcmp(kind, "factor") == 0)
-		snprintf(amount, sizeof(amount), "* %.6g", number(line, "value"));
-	else if (strcmp(kind, "boost") == 0)
-		snprintf(amount, sizeof(amount), "%+.6g", number(line, "value"));
-	else
-		snprintf(amount, sizeof(amount), "%.12g", number(line, "value"));
-	cli_print("  %-30s", amount);
-}
-
-/* On one line, spaces that align it in the definition left out; those inside quotes are its own. */
-static void
-print_text(const char *words)
-{
-	char quote = '\0';
-	Buffer out = {0};
-
-	for (; *words != '\0'; words++)
-	{
-		bool blank = quote == '\0' && strchr(" \t\r\n", *words) != NULL;
-
-		if (quote != '\0' ? *words == quote : *words == '\'' || *words == '"')
-			quote = quote != '\0' ? '\0' : *words;
-		if (!blank)
-			buffer_append_byte(&out, (uint8_t) *words);
-		else if (out.len > 0 && out.data[out.len - 1] != ' ')
-			buffer_append_byte(&out, ' ');
-	}
-	cli_print("%.*s", (int) out.len, (char *) out.data);
-	buffer_free(&out);
-}
-
-static void
-print_statements(const json_t *statements)
-{
-	const json_t *line;
-	size_t i;
-
-	json_array_foreach(statements, i, line)
-	{
-		print_amount(line);
-		cli_print(" ");
-		print_text(text(line, "text"));
-		print_attributes(json_object_get(line, "attributes"));
-		if (strcmp(text(line, "why"), "counts") != 0)
-			cli_print("  -- %s", text(line, "why"));
-		if (text(line, "error")[0] != '\0')
-			cli_print(": %s", text(line, "error"));
-		cli_print("\n");
-	}
-}
-
-static void
-print_totals(const json_t *totals)
-{
-	const char *outcome = text(totals, "outcome");
-
-	if (strcmp(outcome, "score") == 0)
-		cli_print("  (%.10g + %.10g) * %.10g = %.17g, rounded %.12g\n", number(totals, "terms"),
-				  number(totals, "boosts"), number(totals, "factors"), number(totals, "before_clamp"),
-				  number(totals, "rounded"));
-	else if (strcmp(outcome, "quarantine") == 0)
-		cli_print("  no score: %s: %s\n", text(totals, "statement"), text(totals, "error"));
-	else if (outcome[0] != '\0')
-		cli_print("  outside: the ranking leaves it out\n");
-}
-
-/* ---- interventions ------------------------------------------------------------------------------------ */
-
-static void
-print_interventions(const json_t *interventions)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach(interventions, i, one)
-	{
-		cli_print("intervention %lld, %s by %s: %s  -- %s: %s",
-				  (long long) json_integer_value(json_object_get(one, "id")), text(one, "action"),
-				  text(one, "by"), text(one, "effect"), text(one, "author"), text(one, "reason"));
-		if (text(one, "valid_until")[0] != '\0')
-			cli_print(" (until %s)", text(one, "valid_until"));
-		cli_print("\n");
-	}
-}
-
-static bool
-explain(const Cli *cli, PGconn *conn, const char *ranking, const char *key, const char *at, Error *err)
-{
-	static const char sql[] = "SELECT walrank.explain($1, $2::jsonb, coalesce($3::timestamptz, now()))";
-	const char *params[] = {ranking, key, at};
-	PGresult *res = steering_query(conn, err, sql, 3, params);
-	json_t *why;
+	const char *params[] = {explain->table};
+	PGresult *res = steering_query(explain->conn, &explain->err,
+								   "SELECT coalesce(string_agg(name, ', ' ORDER BY name), 'none') FROM "
+								   "walrank.ranking WHERE relation = $1",
+								   1, params);
 
 	if (res == NULL)
 		return false;
-	why = json_loads(PQgetvalue(res, 0, 0), 0, NULL);
-	if (cli->json || why == NULL) /* a number that jansson cannot hold: the document itself is still right */
-		cli_print("%s\n", PQgetvalue(res, 0, 0));
+	if (explain->ranking != NULL)
+		error_set(&explain->err, ERR_CONFIG, "%s has no ranking \"%.80s\"", explain->table, explain->ranking);
 	else
-	{
-		print_standing(why);
-		print_statements(json_object_get(why, "statements"));
-		print_totals(json_object_get(why, "totals"));
-		print_interventions(json_object_get(why, "interventions"));
-	}
+		error_set(&explain->err, ERR_CONFIG, "%s has no ranking", explain->table);
+	error_hint(&explain->err, "There is: %.200s.", PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return false;
+}
+
+static void
+print_sql_head(const Explain *explain)
+{
+	json_t *relation = json_stringn(explain->table, strlen(explain->table));
+	char *text = json_dumps(relation, JSON_ENCODE_ANY);
+
+	cli_print("{\"source\":\"sql\",\"note\":\"%s\",\"relation\":%s,\"key\":%s,\"rankings\":[", explain->note,
+			  text, explain->key_json);
+	free(text);
+	json_decref(relation);
+}
+
+/* A document as it is: jansson cannot hold every number. */
+static void
+print_sql_ranking(Explain *explain, const char *document, bool first)
+{
+	json_t *why = json_loads(document, 0, NULL);
+
+	explain->found |= why == NULL || json_is_true(json_object_get(why, "found"));
+	if (explain->cli->json)
+		cli_print("%s%s", first ? "" : ",", document);
+	else if (why == NULL)
+		cli_print("%s\n", document);
+	else
+		explain_print_sql(why);
 	json_decref(why);
+}
+
+static bool
+ask_sql(Explain *explain)
+{
+	static const char sql[] =
+		"SELECT walrank.explain(r.name, $2::jsonb, coalesce($3::timestamptz, now())) FROM walrank.ranking r"
+		" WHERE r.relation = $1 AND ($4::text IS NULL OR r.name = $4) ORDER BY r.name";
+	const char *params[] = {explain->table, explain->key_json, explain->at, explain->ranking};
+	PGresult *res = steering_query(explain->conn, &explain->err, sql, 4, params);
+
+	if (res == NULL)
+		return false;
+	if (PQntuples(res) == 0)
+	{
+		PQclear(res);
+		return no_such_ranking(explain);
+	}
+	if (explain->cli->json)
+		print_sql_head(explain);
+	for (int i = 0; i < PQntuples(res); i++)
+		print_sql_ranking(explain, PQgetvalue(res, i, 0), i == 0);
+	if (explain->cli->json)
+		cli_print("]}\n");
+	else
+		cli_print("SQL says so, of the row as it is now: %s\n", explain->note);
 	PQclear(res);
 	return true;
+}
+
+/* ---- the daemon's document ------------------------------------------------------------------------ */
+
+/* What the feed tells of the item up to a unit, once that is durable; 0: all there is. */
+static bool
+read_origins(Explain *explain, const Config *config, ItemName *name, uint64_t seq)
+{
+	StoppedState stopped;
+	bool ok;
+
+	item_origins_free(explain->origins);
+	explain->origins = NULL;
+	for (int tries = 0;; tries++)
+	{
+		if (!stopped_look(config, &stopped, &explain->err))
+			return false;
+		if (stopped.last_seq >= seq || tries >= DURABLE_TRIES_MAX)
+			break;
+		stopped_close(&stopped);
+		nanosleep(&(struct timespec){0, DURABLE_WAIT_NS}, NULL);
+	}
+	ok = item_origins_read(name, &stopped, seq, &explain->origins, &explain->err);
+	stopped_close(&stopped);
+	return ok;
+}
+
+/* Without the source: as the feed has it. */
+static bool
+key_of_feed(Explain *explain, const Config *config, ItemName *name, Buffer *hex)
+{
+	Slice key;
+
+	if (!read_origins(explain, config, name, 0))
+		return false;
+	if (!name->known)
+	{
+		error_set(&explain->err, ERR_CONFIG, "the feed knows no table \"%s\"", explain->word);
+		return error_hint(&explain->err, "Is it watched? walrank status lists the tables that are.");
+	}
+	key = item_origins_key(explain->origins);
+	if (key.len == 0)
+	{
+		explain->err = explain->no_conn;
+		return error_wrap(&explain->err,
+						  "the feed does not tell of this item, and its key cannot be asked for");
+	}
+	for (size_t i = 0; i < key.len; i++)
+		buffer_printf(hex, "%02x", key.data[i]);
+	explain->table = xstrdup(item_origins_table(explain->origins));
+	return true;
+}
+
+static bool
+key_of_sql(Explain *explain, Buffer *hex)
+{
+	const char *params[] = {explain->table, explain->key_json};
+	PGresult *res = steering_query(explain->conn, &explain->err,
+								   "SELECT encode(walrank.item_key($1, $2::jsonb), 'hex')", 2, params);
+
+	if (res == NULL)
+		return false;
+	buffer_printf(hex, "%s", PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return true;
+}
+
+/* The verb takes the item's key as the stream writes it. */
+static bool
+ask_daemon(Explain *explain, const Config *config, ItemName *name)
+{
+	Buffer line = {0};
+	Buffer hex = {0};
+	bool ok = explain->conn != NULL ? key_of_sql(explain, &hex) : key_of_feed(explain, config, name, &hex);
+
+	if (ok)
+	{
+		buffer_printf(&line, "explain %.*s %s %s", (int) hex.len, (char *) hex.data,
+					  explain->ranking != NULL ? explain->ranking : "-", explain->table);
+		buffer_append_byte(&line, '\0');
+		ok = cli_ask(config, (const char *) line.data, &explain->why, &explain->err);
+	}
+	buffer_free(&hex);
+	buffer_free(&line);
+	/* what the answer is of, and nothing later */
+	return ok && read_origins(explain, config, name,
+							  (uint64_t) json_integer_value(json_object_get(explain->why, "seq")));
+}
+
+/* ---- the answer ------------------------------------------------------------------------------------- */
+
+static void
+print_daemon(Explain *explain)
+{
+	const json_t *ranking;
+	size_t i;
+	char *item = xcalloc(strlen(explain->key_json) + 600, 1);
+
+	explain->found = json_is_true(json_object_get(explain->why, "found"));
+	sprintf(item, "%s %s", json_string_value(json_object_get(explain->why, "relation")), explain->key_json);
+	if (explain->cli->json)
+		cli_print_json(explain->why);
+	else if (!explain->found)
+		cli_print("%s: no item has that key\n", item);
+	else if (!json_is_true(json_object_get(explain->why, "whole")))
+		cli_print("%s: not all of it is known yet, and it is in no ranking\n", item);
+	else if (json_array_size(json_object_get(explain->why, "rankings")) == 0)
+		cli_print("%s: the table has no ranking in force\n", item);
+	json_array_foreach(json_object_get(explain->why, "rankings"), i, ranking)
+	{
+		if (!explain->cli->json)
+			explain_print_daemon(item, ranking);
+	}
+	free(item);
+}
+
+/* ---- the command -------------------------------------------------------------------------------------- */
+
+/* The daemon's answer with all that is known besides. *asked is false where none runs. */
+static bool
+try_daemon(Explain *explain, const Config *config, bool *asked)
+{
+	const char *table = explain->table != NULL ? explain->table : explain->word;
+	ItemName name;
+	bool ok;
+
+	*asked = cli_is_running(config);
+	if (!*asked)
+		return true;
+	ok = item_name_parse(&name, table, explain->key) ||
+		 error_set(&explain->err, ERR_CONFIG, "\"%.200s\" is no name of a table", table);
+	ok = ok && ask_daemon(explain, config, &name);
+	item_name_free(&name);
+	if (!ok)
+		return false;
+	explain_complete(explain->why, explain->origins, explain->conn, explain->key_json);
+	print_daemon(explain);
+	return true;
+}
+
+static bool
+connect_source(Explain *explain)
+{
+	if (steering_connect(explain->cli, &explain->conn, &explain->no_conn))
+		return steering_relation(explain->conn, explain->word, &explain->table, &explain->err);
+	PQfinish(explain->conn);
+	explain->conn = NULL;
+	return true;
+}
+
+static bool
+explain_item(Explain *explain)
+{
+	Config *config;
+	bool asked = false;
+	bool ok = true;
+
+	if (!connect_source(explain))
+		return false;
+	explain->note = "that time is asked for";
+	if (explain->at == NULL)
+		explain->note = "walrankd is not asked without --config";
+	if (explain->at == NULL && explain->cli->config_file != NULL)
+	{
+		if (!cli_config(explain->cli, &config, &explain->err))
+			return false;
+		ok = try_daemon(explain, config, &asked);
+		config_free(config);
+		explain->note = "walrankd is not running";
+	}
+	if (!ok || asked)
+		return ok;
+	if (explain->conn != NULL)
+		return ask_sql(explain);
+	explain->err = explain->no_conn;
+	return false;
 }
 
 static int
 run(const Cli *cli, const char *const *values, const char *const *operands)
 {
-	PGconn *conn = NULL;
-	char *key;
-	Error err;
+	Explain explain = {.cli = cli, .ranking = values[EXPLAIN_RANKING], .at = values[EXPLAIN_AT]};
 	bool ok;
 
 	if (operands[0] == NULL || operands[1] == NULL || operands[2] != NULL)
-		return cli_usage("explain needs a ranking and the key of an item");
-	key = steering_key(operands[1]);
-	if (key == NULL)
+		return cli_usage("explain needs a table and the key of an item: walrank explain public.item 17");
+	if (explain.ranking != NULL && !rules_library_name(slice_string(explain.ranking)))
+		return cli_usage("\"%.80s\" is no name of a ranking", explain.ranking);
+	explain.word = operands[0];
+	explain.key = operands[1];
+	explain.key_json = steering_key(operands[1]);
+	if (explain.key_json == NULL)
 		return cli_usage("the key is not UTF-8");
-	ok = steering_connect(cli, &conn, &err) && explain(cli, conn, operands[0], key, values[0], &err);
-	PQfinish(conn);
-	free(key);
-	return ok ? EXIT_DONE : cli_fail(&err);
+	ok = explain_item(&explain);
+	PQfinish(explain.conn);
+	json_decref(explain.why);
+	item_origins_free(explain.origins);
+	free(explain.table);
+	free(explain.key_json);
+	if (!ok)
+		return cli_fail(&explain.err);
+	return explain.found ? EXIT_DONE : EXIT_CONDITION;
 }
-
-static const CliOption options[] = {{"--at", "TIME", "as of that time (UTC without zone; default: now)"},
-									{0}};
 
 const CliCommand cli_explain = {
 	.name = "explain",
-	.summary = "why an item stands where it does: statements, attributes, interventions",
+	.summary = "why an item stands where it does: statements, attributes, interventions (exit 3 if there is "
+			   "no such item)",
 	.options = options,
-	.operands = "RANKING KEY",
+	.operands = "TABLE KEY",
 	.run = run,
 };

@@ -14,11 +14,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/history_item.h"
-#include "cli/history_key.h"
-#include "cli/stopped.h"
-#include "feed/ndjson.h"
+#include "cli/item_pass.h"
 #include "rules.h"
-#include "score/watch.h"
 
 #define LIMIT_MAX 100000
 #define VALUE_SHOWN_MAX 120 /* bytes of a value on a line for people; JSON has all of it */
@@ -36,14 +33,6 @@ static const CliOption options[] = {
 	{"--limit", "N", "the last N of them"},
 	{0},
 };
-
-/* The key as given, in the spellings a line may have it. */
-typedef struct Wanted
-{
-	HistoryKey key;
-	uint64_t fingerprint; /* of the version of the table they are spelled for */
-	Buffer spellings[2];
-} Wanted;
 
 typedef struct LastScore
 {
@@ -63,14 +52,11 @@ typedef struct Since
 typedef struct ItemHistory
 {
 	bool json;
-	const char *ranking;		   /* NULL: all */
-	char schema[IDENTIFIER_BYTES]; /* "" = any */
-	char table[IDENTIFIER_BYTES];
-	Wanted key;
+	const char *ranking; /* NULL: all */
+	ItemName item;
 	Since since;
 	uint64_t limit; /* 0: none */
-	FeedReader *reader;
-	const RecordHeader *unit;
+	ItemPass pass;
 	/* the item */
 	HistoryImage images[2];
 	int current; /* which of them is the last one */
@@ -81,76 +67,10 @@ typedef struct ItemHistory
 	Buffer *kept; /* ring of `limit` */
 	uint64_t shown;
 	uint64_t told; /* of its key */
-	bool known;	   /* the feed has named the table */
-	Buffer rendered;
 	Error err;
 } ItemHistory;
 
-/* ---- which item ------------------------------------------------------------------------------- */
-
-static bool
-is_table(ItemHistory *history, const FeedRelation *relation)
-{
-	if (relation == NULL || strcmp(relation->table, history->table) != 0 ||
-		(history->schema[0] != '\0' && strcmp(relation->schema, history->schema) != 0))
-		return false;
-	history->known = true;
-	return true;
-}
-
-/* As lines have it: a scalar once without quotes, as a number is, and once with them. */
-static void
-spell(const HistoryKey *key, const FeedRelation *relation, bool quoted, Buffer *out)
-{
-	char separator = '{';
-
-	buffer_reset(out);
-	for (int i = 0; i < relation->ncolumns; i++)
-	{
-		const FeedColumn *column = &relation->columns[i];
-		const HistoryMember *member = history_key_member(key, column->name);
-		const char *text = key->count == 0 ? key->text : member != NULL ? member->text : "";
-
-		if (!column->key)
-			continue;
-		buffer_append_byte(out, (uint8_t) separator);
-		json_string(out, slice_string(column->name));
-		buffer_append_byte(out, ':');
-		if (member != NULL ? member->is_string : quoted)
-			json_string(out, slice_string(text));
-		else
-			buffer_append_slice(out, slice_string(text));
-		separator = ',';
-	}
-	buffer_append_byte(out, '}');
-}
-
-static bool
-is_item(ItemHistory *history, const FeedRelation *relation, Slice key, bool *is, Error *err)
-{
-	Wanted *wanted = &history->key;
-
-	if (wanted->fingerprint != relation->fingerprint)
-	{
-		spell(&wanted->key, relation, false, &wanted->spellings[0]);
-		spell(&wanted->key, relation, true, &wanted->spellings[1]);
-		wanted->fingerprint = relation->fingerprint;
-	}
-	buffer_reset(&history->rendered);
-	if (!ndjson_key(&history->rendered, relation, key, err))
-		return false;
-	*is = slice_equal(buffer_slice(&history->rendered), buffer_slice(&wanted->spellings[0])) ||
-		  slice_equal(buffer_slice(&history->rendered), buffer_slice(&wanted->spellings[1]));
-	return true;
-}
-
 /* ---- lines ------------------------------------------------------------------------------------ */
-
-static int64_t
-unit_time(const RecordHeader *unit)
-{
-	return unit->kind == UNIT_TXN ? unit->commit_time_us : unit->now_us;
-}
 
 static bool
 is_old(const ItemHistory *history)
@@ -158,8 +78,8 @@ is_old(const ItemHistory *history)
 	const Since *since = &history->since;
 
 	if (since->by_time)
-		return unit_time(history->unit) < since->us;
-	return since->by_lsn ? history->unit->end_lsn <= since->lsn : history->unit->seq < since->seq;
+		return item_unit_time(history->pass.unit) < since->us;
+	return since->by_lsn ? history->pass.unit->end_lsn <= since->lsn : history->pass.unit->seq < since->seq;
 }
 
 static const char *
@@ -193,7 +113,7 @@ put_time(Buffer *out, int64_t unix_us)
 static void
 begin_line(ItemHistory *history, const RecordEntry *entry, const char *kind)
 {
-	const RecordHeader *unit = history->unit;
+	const RecordHeader *unit = history->pass.unit;
 	Buffer *out = &history->line;
 	char pos[64];
 
@@ -203,7 +123,7 @@ begin_line(ItemHistory *history, const RecordEntry *entry, const char *kind)
 	{
 		buffer_printf(out, "{\"pos\":\"%s\",\"lsn\":\"" LSN_FORMAT "\",\"ts\":", pos,
 					  LSN_ARGS(unit->end_lsn));
-		json_time(out, unit_time(unit));
+		json_time(out, item_unit_time(unit));
 		if (unit->kind == UNIT_TXN)
 			buffer_printf(out, ",\"xid\":%" PRIu64, unit->xid);
 		else
@@ -212,7 +132,7 @@ begin_line(ItemHistory *history, const RecordEntry *entry, const char *kind)
 		return;
 	}
 	buffer_printf(out, "%-16s ", pos);
-	put_time(out, unit_time(unit));
+	put_time(out, item_unit_time(unit));
 	buffer_printf(out, "  " LSN_FORMAT "  ", LSN_ARGS(unit->end_lsn));
 	if (unit->kind == UNIT_TXN)
 		buffer_printf(out, "xid %" PRIu64 "  ", unit->xid);
@@ -314,14 +234,14 @@ put_change_json(void *context, const HistoryChange *change)
 }
 
 static bool
-tell_change(ItemHistory *history, const RecordEntry *entry)
+tell_change(ItemHistory *history, const RecordEntry *entry, Error *err)
 {
 	static const char *const ops[] = {[OP_INSERT] = "insert", [OP_UPDATE] = "update", [OP_DELETE] = "delete"};
 	HistoryImage *before = &history->images[history->current];
 	HistoryImage *after = &history->images[1 - history->current];
 	const char *op = ops[entry->row.op];
 
-	if (entry->row.op != OP_DELETE && !history_image_make(after, history->reader, entry, &history->err))
+	if (entry->row.op != OP_DELETE && !history_image_make(after, history->pass.reader, entry, err))
 		return false;
 	begin_line(history, entry, "change");
 	if (history->json)
@@ -428,12 +348,12 @@ tell_text(ItemHistory *history, const RecordEntry *entry, const char *kind, cons
 }
 
 static bool
-tell_of_ranking(ItemHistory *history, const RecordEntry *entry)
+tell_of_ranking(ItemHistory *history, const RecordEntry *entry, Error *err)
 {
-	const FeedRanking *ranking = feed_ranking(history->reader, entry->out);
+	const FeedRanking *ranking = feed_ranking(history->pass.reader, entry->out);
 
 	if (ranking == NULL)
-		return error_set(&history->err, ERR_DATA, "ranking %u is not in the feed's dictionary", entry->out);
+		return error_set(err, ERR_DATA, "ranking %u is not in the feed's dictionary", entry->out);
 	if (history->ranking != NULL && strcmp(history->ranking, ranking->name) != 0)
 		return true;
 	if (entry->kind == RECORD_SCORE)
@@ -457,26 +377,17 @@ tell_quarantine(ItemHistory *history, const RecordEntry *entry)
 	buffer_free(&reason);
 }
 
-/* The version of the table its key is written under: that of the row where there is one. */
-static const FeedRelation *
-relation_of(const ItemHistory *history, const RecordEntry *entry)
-{
-	if (entry->kind == RECORD_CHANGE)
-		return feed_relation_version(history->reader, entry->relation, entry->row.fingerprint);
-	return feed_relation(history->reader, entry->relation);
-}
-
 static bool
-tell_item(ItemHistory *history, const RecordEntry *entry)
+tell_item(ItemHistory *history, const RecordEntry *entry, Error *err)
 {
 	history->told += entry->key.len > 0;
 	switch (entry->kind)
 	{
 		case RECORD_CHANGE:
-			return tell_change(history, entry);
+			return tell_change(history, entry, err);
 		case RECORD_SCORE:
 		case RECORD_REMOVE:
-			return tell_of_ranking(history, entry);
+			return tell_of_ranking(history, entry, err);
 		case RECORD_TRUNCATE:
 			if (history->images[history->current].known)
 				tell_text(history, entry, "truncate", "the table was emptied", slice_make("", 0));
@@ -491,120 +402,43 @@ tell_item(ItemHistory *history, const RecordEntry *entry)
 }
 
 static bool
-take_entry(ItemHistory *history, const RecordEntry *entry)
+take_entry(ItemPass *pass, const RecordEntry *entry, const FeedRelation *relation, Error *err)
 {
-	const FeedRelation *relation;
-	bool is = true;
+	ItemHistory *history = pass->context;
 
-	if (entry->kind == RECORD_GAP)
-	{
-		tell_text(history, entry, "gap", "changes may be missing here: ", entry->gap.reason);
-		history->images[history->current].known = false;
-		return true;
-	}
-	if (entry->kind < RECORD_CHANGE || entry->kind > RECORD_QUARANTINE)
-		return true;
-	relation = relation_of(history, entry);
-	if (!is_table(history, relation))
-		return true;
-	if (entry->key.len > 0 && !is_item(history, relation, entry->key, &is, &history->err))
-		return false;
-	return !is || tell_item(history, entry);
-}
-
-/* ---- the pass --------------------------------------------------------------------------------- */
-
-static bool
-take_record(ItemHistory *history, RecordReader *record)
-{
-	RecordEntry entry;
-	bool done = false;
-	bool fill;
-
-	if (!record_fill(record, &fill, &entry, &history->err))
-		return false;
-	if (fill)
-		return true; /* repeats what was told, for one sink alone */
-	history->unit = &record->header;
-	while (record_next(record, &entry, &done, &history->err) && !done)
-		if (!take_entry(history, &entry))
-			return false;
-	return done;
-}
-
-static bool
-open_feed(ItemHistory *history, const StoppedState *stopped)
-{
-	const SinkSource source = stopped_source(stopped);
-	SegVerify report;
-
-	if (source.last_seq != 0)
-		return feed_reader_open_dir(source.dirfd, source.first_seq, &history->reader, &history->err);
-	if (feed_reader_open_dir(source.dirfd, 1, &history->reader, &history->err))
-		return true;
-	error_clear(&history->err);
-	return feed_verify(source.dirfd, &report, &history->err) &&
-		   feed_reader_open_dir(source.dirfd, report.first.seq + 1, &history->reader, &history->err);
+	if (relation != NULL)
+		return tell_item(history, entry, err);
+	tell_text(history, entry, "gap", "changes may be missing here: ", entry->gap.reason);
+	history->images[history->current].known = false;
+	return true;
 }
 
 /* Where the story begins, before anything of it. */
-static void
-tell_begin(const ItemHistory *history, const RecordHeader *first)
+static bool
+tell_begin(ItemPass *pass, const RecordHeader *first)
 {
+	const ItemHistory *history = pass->context;
 	Buffer out = {0};
 
 	if (history->json)
 	{
 		buffer_printf(&out, "{\"kind\":\"begin\",\"complete\":%s,\"first_seq\":%" PRIu64 ",\"ts\":",
 					  first->seq <= 1 ? "true" : "false", first->seq);
-		json_time(&out, unit_time(first));
+		json_time(&out, item_unit_time(first));
 		buffer_printf(&out, "}\n");
 	}
 	else if (first->seq > 1)
 	{
 		buffer_printf(&out, "the feed begins at unit %" PRIu64 " (", first->seq);
-		put_time(&out, unit_time(first));
+		put_time(&out, item_unit_time(first));
 		buffer_printf(&out, "): what came before is not known\n");
 	}
 	cli_print("%.*s", (int) out.len, out.len > 0 ? (char *) out.data : "");
 	buffer_free(&out);
-}
-
-static bool
-walk(ItemHistory *history, const StoppedState *stopped)
-{
-	RecordReader record;
-	FeedEvent event;
-	bool first = true;
-	bool ok = true;
-
-	if (!open_feed(history, stopped))
-		return false;
-	while (ok && (event = feed_reader_next(history->reader, &record, &history->err)) == FEED_RECORD)
-	{
-		if (stopped->last_seq != 0 && record.header.seq > stopped->last_seq)
-			break; /* not durable yet (R5) */
-		if (first)
-			tell_begin(history, &record.header);
-		first = false;
-		ok = take_record(history, &record);
-	}
-	ok = ok && event != FEED_ERROR;
-	feed_reader_close(history->reader);
-	return ok;
+	return true;
 }
 
 /* ---- the command ------------------------------------------------------------------------------ */
-
-/* "schema.table" or "table". */
-static bool
-take_relation(ItemHistory *history, const char *text)
-{
-	if (strchr(text, '.') != NULL)
-		return watch_parse(slice_string(text), history->schema, history->table);
-	snprintf(history->table, sizeof(history->table), "%s", text);
-	return strlen(text) < sizeof(history->table);
-}
 
 static bool
 take_since(Since *since, const char *text)
@@ -642,7 +476,7 @@ take_limit(ItemHistory *history, const char *text)
 static int
 tell_end(ItemHistory *history, const char *relation)
 {
-	if (!history->known)
+	if (!history->item.known)
 	{
 		error_set(&history->err, ERR_CONFIG, "the feed knows no table \"%s\"", relation);
 		error_hint(&history->err, "Is it watched? walrank status lists the tables that are.");
@@ -659,9 +493,7 @@ tell_end(ItemHistory *history, const char *relation)
 static void
 history_free(ItemHistory *history)
 {
-	history_key_free(&history->key.key);
-	buffer_free(&history->key.spellings[0]);
-	buffer_free(&history->key.spellings[1]);
+	item_name_free(&history->item);
 	history_image_free(&history->images[0]);
 	history_image_free(&history->images[1]);
 	for (uint64_t i = 0; i < history->limit && history->kept != NULL; i++)
@@ -669,7 +501,6 @@ history_free(ItemHistory *history)
 	free(history->kept);
 	free(history->scores);
 	buffer_free(&history->line);
-	buffer_free(&history->rendered);
 }
 
 static int
@@ -683,7 +514,7 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 
 	if (operands[0] == NULL || operands[1] == NULL || operands[2] != NULL)
 		return cli_usage("history needs a table and a key: walrank history public.item 17");
-	if (!take_relation(&history, operands[0]))
+	if (!item_name_parse(&history.item, operands[0], operands[1]))
 		return cli_usage("\"%s\" is no name of a table", operands[0]);
 	if (!take_since(&history.since, values[HISTORY_SINCE]))
 		return cli_usage("--since needs a time, an LSN or a unit's number, not \"%s\"",
@@ -692,12 +523,12 @@ run(const Cli *cli, const char *const *values, const char *const *operands)
 		return cli_usage("--limit needs a number from 1 to %d", LIMIT_MAX);
 	if (!cli_config(cli, &config, &history.err))
 		return cli_fail(&history.err);
-	history_key_parse(operands[1], &history.key.key);
+	history.pass = (ItemPass){.context = &history, .begin = tell_begin, .entry = take_entry};
 	ok = stopped_look(config, &stopped, &history.err);
 	config_free(config);
 	if (ok)
 	{
-		ok = walk(&history, &stopped);
+		ok = item_pass(&history.pass, &history.item, &stopped, &history.err);
 		stopped_close(&stopped);
 	}
 	rc = ok ? tell_end(&history, operands[0]) : cli_fail(&history.err);

@@ -15,7 +15,7 @@
 #include "base/error.h"
 
 #define CONTROL_SOCKET "walrankd.sock"
-#define CONTROL_LINE_BYTES_MAX 4096
+#define CONTROL_LINE_BYTES_MAX 16384 /* the longest: a key in hexadecimal, a ranking, a table */
 #define CONTROL_ARGUMENTS_MAX 4
 
 typedef struct ControlVerb

@@ -3,9 +3,11 @@
  */
 #include "daemon/verbs.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "daemon/from.h"
 
@@ -229,7 +231,7 @@ ask_why(Scorer *scorer, void *question, Error *err)
 {
 	const Why *why = question;
 
-	return scorer_explain(scorer, why->relation, why->key, why->ranking, why->answer, err);
+	return scorer_explain(scorer, why->relation, why->key, why->ranking, clock_wall_us(), why->answer, err);
 }
 
 static bool
@@ -239,7 +241,8 @@ read_hex(const char *text, Buffer *bytes)
 	{
 		unsigned byte;
 
-		if (text[1] == '\0' || sscanf(text, "%2x", &byte) != 1)
+		if (!isxdigit((unsigned char) text[0]) || !isxdigit((unsigned char) text[1]) ||
+			sscanf(text, "%2x", &byte) != 1)
 			return false;
 		buffer_append_byte(bytes, (uint8_t) byte);
 	}

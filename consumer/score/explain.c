@@ -99,6 +99,7 @@ put_value(Buffer *out, const char *name, const RuleValue *value)
 	}
 }
 
+/* "name" or "column.name". */
 static void
 put_attribute_name(Buffer *out, const RuleAttribute *attribute)
 {
@@ -110,7 +111,7 @@ put_attribute_name(Buffer *out, const RuleAttribute *attribute)
 		buffer_append_byte(&name, '.');
 	}
 	buffer_append_slice(&name, attribute->name);
-	put_text(out, "name", buffer_slice(&name));
+	json_string(out, buffer_slice(&name));
 	buffer_free(&name);
 }
 
@@ -129,6 +130,7 @@ put_attributes(const Scorer *scorer, const Ranking *ranking, const RuleInput *in
 
 		element(out);
 		buffer_append_byte(out, '{');
+		member(out, "name");
 		put_attribute_name(out, &attributes[i]);
 		put_value(out, "value", value);
 		if (value->has_own_time && value->own_time_us < INT64_MAX - PG_EPOCH_US)
@@ -147,18 +149,22 @@ put_attributes(const Scorer *scorer, const Ranking *ranking, const RuleInput *in
 /* ---- statements --------------------------------------------------------------------------------- */
 
 static const char *const line_kinds[] = {"where", "term", "boost", "factor", "clamp", "round", "tier"};
+/* In SQL's words: sql/explain.c. */
 static const char *const line_whys[] = {
 	[RULE_COUNTS] = "counts",
-	[RULE_COUNTS_MISSING] = "missing, a number is taken",
-	[RULE_COUNTS_ERROR] = "error, a number is taken",
-	[RULE_OUT_FALSE] = "condition is false",
-	[RULE_OUT_UNKNOWN] = "condition is unknown",
-	[RULE_OUT_MISSING] = "missing, left out",
-	[RULE_OUT_REJECTED] = "missing, item rejected",
-	[RULE_OUT_ERROR] = "error, left out",
-	[RULE_OUT_QUARANTINE] = "error, no score",
+	[RULE_COUNTS_MISSING] = "counts with the number after missing",
+	[RULE_COUNTS_ERROR] = "counts with the number after on_error",
+	[RULE_OUT_FALSE] = "the condition is false",
+	[RULE_OUT_UNKNOWN] = "the condition is unknown: something it reads is missing",
+	[RULE_OUT_MISSING] = "left out: something it reads is missing",
+	[RULE_OUT_REJECTED] = "rejects the item: something it reads is missing",
+	[RULE_OUT_ERROR] = "left out: an error",
+	[RULE_OUT_QUARANTINE] = "an error: there is no score",
 	[RULE_OUT_NOT_COMPUTED] = "not computed",
 };
+
+static const char *const outcomes[] = {
+	[RULE_SCORE] = "score", [RULE_OUTSIDE] = "outside", [RULE_QUARANTINE] = "quarantine"};
 
 typedef struct Telling
 {
@@ -183,7 +189,7 @@ tell_line(void *context, const RuleLine *line)
 	put_bool(out, "counts", line->counts);
 	put_text(out, "why", slice_string(line_whys[line->why]));
 	if (line->reason != NULL)
-		put_text(out, "reason", slice_string(line->reason));
+		put_text(out, "error", slice_string(line->reason));
 	if (line->kind == RULE_LINE_TERM)
 		put_double(out, "weight", line->weight);
 	if (line->has_value)
@@ -196,7 +202,7 @@ tell_line(void *context, const RuleLine *line)
 	for (int i = 0; i < line->nattributes; i++)
 	{
 		element(out);
-		json_string(out, telling->attributes[line->attributes[i]].name);
+		put_attribute_name(out, &telling->attributes[line->attributes[i]]);
 	}
 	buffer_printf(out, "]}");
 }
@@ -211,16 +217,27 @@ tell_totals(void *context, const RuleTotals *totals, const RuleResult *result)
 }
 
 static void
-put_totals(Buffer *out, const RuleTotals *totals)
+put_totals(Buffer *out, const RuleTotals *totals, const RuleResult *result)
 {
 	member(out, "totals");
 	buffer_append_byte(out, '{');
-	put_double(out, "terms", totals->terms);
-	put_double(out, "boosts", totals->boosts);
-	put_double(out, "factors", totals->factors);
-	put_double(out, "before_clamp", totals->before_clamp);
-	put_double(out, "after_clamp", totals->after_clamp);
-	put_double(out, "rounded", totals->rounded);
+	put_text(out, "outcome", slice_string(outcomes[result->outcome]));
+	if (result->outcome == RULE_SCORE)
+	{
+		put_text(out, "combine", slice_string(totals->combine));
+		put_double(out, "terms", totals->terms);
+		put_double(out, "boosts", totals->boosts);
+		put_double(out, "factors", totals->factors);
+		put_double(out, "before_clamp", totals->before_clamp);
+		put_double(out, "after_clamp", totals->after_clamp);
+		put_double(out, "rounded", totals->rounded);
+		put_int(out, "tier", result->tier);
+	}
+	else if (result->outcome == RULE_QUARANTINE)
+	{
+		put_text(out, "statement", slice_string(result->statement));
+		put_text(out, "error", slice_string(result->reason));
+	}
 	buffer_append_byte(out, '}');
 }
 
@@ -274,13 +291,14 @@ put_interventions(const Scorer *scorer, const Ranking *ranking, Buffer *out)
 		put_int(out, "id", one->row.id);
 		put_text(out, "action", slice_string(rules_actions[one->row.rule.action]));
 		put_bool(out, "in_force", intervention_in_force(one, scorer->unit.now_us));
+		put_text(out, "by", slice_string(one->row.key.len > 0 ? "key" : "condition"));
 		if (one->row.condition.len > 0)
 			put_text(out, "condition", one->row.condition);
 		put_effect(out, &one->row.rule);
 		put_int(out, "priority", one->row.rule.priority);
-		put_time(out, "from", one->row.from_us);
+		put_time(out, "valid_from", one->row.from_us);
 		if (one->row.until_us != INTERVENTION_NEVER)
-			put_time(out, "until", one->row.until_us);
+			put_time(out, "valid_until", one->row.until_us);
 		buffer_append_byte(out, '}');
 	}
 	buffer_append_byte(out, ']');
@@ -322,23 +340,57 @@ put_told(const Ranking *ranking, const Emitted *stood, Buffer *out)
 		put_time(out, "next_intervention", stood->boundary_us);
 }
 
-static void
-put_computed(const RuleStanding *standing, bool ok, const char *reason, Buffer *out)
+/* What readers hold stays although something else was computed: it is too little to be told. */
+static bool
+kept_by_min_change(const Ranking *ranking, const Emitted *stood, const RuleStanding *standing)
 {
+	const RuleResult now = {.outcome = RULE_SCORE, .score = standing->score};
+	RuleResult before = now;
+
+	if (stood == NULL || stood->status != EMITTED_SCORE || stood->revision < ranking->void_before)
+		return false;
+	before.score = stood->score;
+	return stood->score != standing->score && !rules_differ(&before, &now, ranking->min_change);
+}
+
+static void
+put_computed(const Ranking *ranking, const Emitted *stood, const RuleStanding *standing, const char *reason,
+			 Buffer *out)
+{
+	const bool shown = standing->shown && reason == NULL;
+
 	member(out, "computed");
 	buffer_append_byte(out, '{');
-	put_bool(out, "shown", standing->shown && ok);
+	put_bool(out, "shown", shown);
 	put_bool(out, "blocked", standing->blocked);
 	put_bool(out, "frozen", standing->frozen);
-	if (ok && standing->shown)
+	if (shown)
 	{
 		put_double(out, "score", standing->score);
 		put_int(out, "tier", standing->tier);
 		put_int(out, "pin", standing->pin);
 	}
-	if (!ok)
-		put_text(out, "reason", slice_string(reason));
+	if (shown && kept_by_min_change(ranking, stood, standing))
+		put_double(out, "kept_by_min_change", ranking->min_change);
+	if (reason != NULL)
+		put_text(out, "error", slice_string(reason));
 	buffer_append_byte(out, '}');
+}
+
+/*
+ * The clock of a unit is what a score goes by: that of the unit that made it.  Where it is not known, the score is the
+ * same at all times before the next one at which it is looked at again.
+ */
+static int64_t
+time_of(const Ranking *ranking, const Emitted *stood, int64_t now_us)
+{
+	if (stood == NULL || stood->revision != ranking->revision)
+		return now_us; /* stale: what comes is told */
+	if (stood->evaluated_us != 0)
+		return stood->evaluated_us;
+	if (stood->boundary_us <= now_us)
+		now_us = stood->boundary_us - 1;
+	return stood->clock_us <= now_us ? stood->clock_us - 1 : now_us;
 }
 
 static bool
@@ -352,11 +404,8 @@ explain_ranking(Scorer *scorer, Relation *relation, const Ranking *ranking, Slic
 	RuleInput input;
 	const char *reason = NULL;
 	int64_t boundary_us;
-	bool ok;
 
-	/* the clock of a unit is what a score goes by: that of the unit that made it */
-	if (stood != NULL && stood->evaluated_us != 0)
-		scorer->unit.now_us = stood->evaluated_us;
+	scorer->unit.now_us = time_of(ranking, stood, scorer->unit.now_us);
 	if (!steer_collect(scorer, relation, key, image))
 		return false;
 	steer_apply(scorer, ranking, &boundary_us);
@@ -375,27 +424,47 @@ explain_ranking(Scorer *scorer, Relation *relation, const Ranking *ranking, Slic
 	buffer_append_byte(out, '[');
 	rules_explain(ranking->program, &input, &explainer);
 	buffer_append_byte(out, ']');
-	put_totals(out, &telling.totals);
+	put_totals(out, &telling.totals, &telling.result);
 	put_interventions(scorer, ranking, out);
-	ok = rules_intervene(ranking->program, scorer->steering.active, scorer->steering.nactive, &telling.result,
-						 &standing, &reason);
-	if (telling.result.outcome == RULE_QUARANTINE && ok && !standing.shown && !standing.blocked)
-	{
-		ok = false;
-		reason = telling.result.reason;
-	}
-	put_computed(&standing, ok, reason, out);
+	if (rules_intervene(ranking->program, scorer->steering.active, scorer->steering.nactive, &telling.result,
+						&standing, &reason))
+		reason = telling.result.outcome == RULE_QUARANTINE && !standing.shown && !standing.blocked
+					 ? telling.result.reason
+					 : NULL;
+	put_computed(ranking, stood, &standing, reason, out);
 	buffer_append_byte(out, '}');
 	return true;
 }
 
 /* ---- the item -------------------------------------------------------------------------------------- */
 
+/* Whether there is one of that name in force; empty: any. */
+static bool
+check_ranking(const Relation *relation, const char *name, Error *err)
+{
+	Buffer known = {0};
+	bool found = name[0] == '\0';
+
+	for (int i = 0; i < relation->nrankings && !found; i++)
+		if (relation->rankings[i]->binding != NULL)
+		{
+			found = strcmp(relation->rankings[i]->name, name) == 0;
+			buffer_printf(&known, "%s%s", known.len > 0 ? ", " : "", relation->rankings[i]->name);
+		}
+	if (!found)
+	{
+		error_set(err, ERR_CONFIG, "the table has no ranking \"%.80s\" in force", name);
+		error_hint(err, "In force %s %.*s.", known.len > 0 ? "are" : "is",
+				   known.len > 0 ? (int) known.len : 4, known.len > 0 ? (char *) known.data : "none");
+	}
+	buffer_free(&known);
+	return found;
+}
+
 static bool
 explain_rankings(Scorer *scorer, Relation *relation, Slice key, const char *only, Buffer *out, Error *err)
 {
 	const int64_t now_us = scorer->unit.now_us;
-	bool any = false;
 
 	for (int i = 0; i < relation->nrankings; i++)
 	{
@@ -404,7 +473,6 @@ explain_rankings(Scorer *scorer, Relation *relation, Slice key, const char *only
 
 		if (ranking->binding == NULL || (only[0] != '\0' && strcmp(ranking->name, only) != 0))
 			continue;
-		any = true;
 		scorer->unit.now_us = now_us;
 		/* what is loaded lasts until the next read */
 		if (!show_load(scorer, relation, key, &image, err))
@@ -413,8 +481,7 @@ explain_rankings(Scorer *scorer, Relation *relation, Slice key, const char *only
 			return error_set(err, ERR_REFUSE, "the item cannot be read");
 	}
 	scorer->unit.now_us = now_us;
-	return any || only[0] == '\0' ||
-		   error_set(err, ERR_CONFIG, "there is no ranking \"%s\" on this table", only);
+	return true;
 }
 
 static Relation *
@@ -432,15 +499,17 @@ find_relation(const Scorer *scorer, const char *text)
 }
 
 bool
-scorer_explain(Scorer *scorer, const char *relation_name, Slice key, const char *ranking, Buffer *json,
-			   Error *err)
+scorer_explain(Scorer *scorer, const char *relation_name, Slice key, const char *ranking, int64_t now_us,
+			   Buffer *json, Error *err)
 {
 	Relation *relation = find_relation(scorer, relation_name);
+	const int64_t unit_us = scorer->unit.now_us;
 	Slice image;
+	bool ok;
 
 	if (relation == NULL)
 		return error_set(err, ERR_CONFIG, "\"%s\" is no watched table", relation_name);
-	if (!show_load(scorer, relation, key, &image, err))
+	if (!check_ranking(relation, ranking, err) || !show_load(scorer, relation, key, &image, err))
 		return false;
 	buffer_append_byte(json, '{');
 	put_text(json, "relation", slice_string(relation_name));
@@ -449,8 +518,10 @@ scorer_explain(Scorer *scorer, const char *relation_name, Slice key, const char 
 	put_bool(json, "whole", scorer->had_whole);
 	member(json, "rankings");
 	buffer_append_byte(json, '[');
-	if (scorer->had_whole && !explain_rankings(scorer, relation, key, ranking, json, err))
-		return false;
+	if (now_us > unit_us)
+		scorer->unit.now_us = now_us;
+	ok = !scorer->had_whole || explain_rankings(scorer, relation, key, ranking, json, err);
+	scorer->unit.now_us = unit_us;
 	buffer_printf(json, "]}");
-	return true;
+	return ok;
 }

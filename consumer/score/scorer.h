@@ -116,10 +116,11 @@ extern void scorer_fill_free(ScorerFill *fill);
 /*
  * Why an item stands where it stands, as JSON: every ranking of the table (or one), every statement with what it came to,
  * the interventions.  Evaluated at the time readers' score was, so that it is that score to the bit.  key: Value fields.
- * Between two units.  ERR_CONFIG: there is no such table or ranking.
+ * Between two units.  now_us: of somebody who asks, since 1970; it matters to what time has no part in but bounds of
+ * interventions.  ranking: empty for all.  ERR_CONFIG: there is no such table or ranking.
  */
-extern bool scorer_explain(Scorer *scorer, const char *relation, Slice key, const char *ranking, Buffer *json,
-						   Error *err);
+extern bool scorer_explain(Scorer *scorer, const char *relation, Slice key, const char *ranking,
+						   int64_t now_us, Buffer *json, Error *err);
 
 typedef struct ScorerCounters
 {

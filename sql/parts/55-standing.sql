@@ -94,3 +94,7 @@ CREATE FUNCTION walrank.explain(ranking text, key jsonb, at timestamptz DEFAULT 
 	LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_explain';
 COMMENT ON FUNCTION walrank.explain(text, jsonb, timestamptz) IS
 	'why an item stands where it does: every statement of the ranking, every attribute it reads, every intervention';
+
+CREATE FUNCTION walrank.item_key(relation text, key jsonb) RETURNS bytea
+	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'walrank_item_key';
+COMMENT ON FUNCTION walrank.item_key(text, jsonb) IS 'the key of an item as the stream writes it, by which the daemon finds it';

@@ -18,7 +18,7 @@ GRANT EXECUTE ON FUNCTION walrank.encode(record, int, text[]), walrank.describe(
 	TO walrank_admin, walrank_reader;
 GRANT EXECUTE ON FUNCTION walrank.standing(text, record, timestamptz), walrank.standing_of(text, jsonb, timestamptz, bigint),
 	walrank.holds(text, record, timestamptz), walrank.has_item(text, jsonb), walrank.matched(bigint), walrank.moved(bigint, timestamptz),
-	walrank.explain(text, jsonb, timestamptz)
+	walrank.explain(text, jsonb, timestamptz), walrank.item_key(text, jsonb)
 	TO walrank_admin, walrank_reader;
 
 -- whoever writes maps merges them

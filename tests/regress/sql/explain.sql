@@ -72,6 +72,10 @@ SELECT count(*), bool_and(s.score IS NOT DISTINCT FROM (e ->> 'score')::float8 A
 		AND s.tier IS NOT DISTINCT FROM (e ->> 'tier')::int AND s.organic IS NOT DISTINCT FROM (e ->> 'organic')::float8) AS as_standing
 	FROM ex.item i, LATERAL walrank.standing('many', i, '2026-03-01') s, LATERAL walrank.explain('many', jsonb_build_object('id', i.id, 'part', i.part), '2026-03-01') e;
 
+-- the key as the stream writes it
+SELECT walrank.item_key('ex.item', '{"part": "x", "id": 4}') = item_key AS as_interventions_have_it FROM walrank.intervention WHERE id = 6;
+SELECT walrank.item_key('ex.none', '1');
+
 SET client_min_messages = warning;
 DROP SCHEMA ex CASCADE;
 DELETE FROM walrank.intervention;

@@ -132,15 +132,18 @@ is($list->[0]{state}, 'in force', 'with their state');
 is_deeply(decode_json(says('of a table', 0, qr/^\{"interventions":\[\]\}/, qw(--json interventions --table Offer)))->{interventions}, [], 'none');
 
 # ---- explain ------------------------------------------------------------------------------------------------------
-says('explain', 0, qr/^public\.item 10 in ranking home \(version 1\) as of \S+: tier 3, score 100\n  holds +where views > 10  \[views = 100\]\n  1 \* 100 = 100 +term t views  \[views = 100\]\n.*  \(100 \+ 0\) \* 1 = 100, rounded 100\nintervention \d+, tier by key: tier 3  -- \S+: r\n$/s, qw(explain home 10));
-says('of a time', 0, qr/as of 2020-01-01T00:00:00\+00:00: tier 0, score 100\n(?!.*intervention)/s, qw(explain home 10 --at 2020-01-01));
-says('an item outside', 0, qr/: not in the ranking\n.*the condition is false\n.*-- not computed\n.*outside/s, qw(explain home 1 --at 2020-01-01));
-says('one that is blocked', 0, qr/: blocked\n.*intervention \d+, block by key: blocked/s, qw(explain home 13));
-says('one that is not there', 0, qr/: no item has that key\n$/, qw(explain home 4711));
-says('a key of several columns', 0, qr/^"Shop"\."Offer" \{"nr":1,"shop":"a"\} in ranking offers.*: tier 0, score 5\n/, 'explain', 'offers', '{"shop": "a", "nr": 1}');
-is(decode_json(says('in JSON', 0, qr/^\{/, qw(--json explain home 10)))->{score}, 100, 'the document');
-says('no such ranking', 2, qr/there is no ranking "hme".*HINT/s, qw(explain hme 1));
-says('no key', 2, qr/explain needs a ranking and the key of an item/, qw(explain home));
+says('explain', 0, qr/^public\.item 10 in ranking home \(version 1\) as of \S+: tier 3, score 100\n  holds +where views > 10  \[views = 100\]\n  1 \* 100 = 100 +term t views  \[views = 100\]\n.*  \(100 \+ 0\) \* 1 = 100, rounded 100\nintervention \d+, tier by key: tier 3  -- \S+: r\nSQL says so, of the row as it is now: walrankd is not asked without --config\n$/s, qw(explain item 10 --ranking home));
+says('in all rankings of the table', 0, qr/^public\.item 10 in ranking double .*\npublic\.item 10 in ranking home /s, qw(explain public.item 10));
+says('of a time', 0, qr/as of 2020-01-01T00:00:00\+00:00: tier 0, score 100\n(?!.*intervention).*that time is asked for\n/s, qw(explain item 10 --ranking home --at 2020-01-01));
+says('an item outside', 0, qr/: not in the ranking\n.*the condition is false\n.*-- not computed\n.*outside/s, qw(explain item 1 --ranking home --at 2020-01-01));
+says('one that is blocked', 0, qr/: blocked\n.*intervention \d+, block by key: blocked/s, qw(explain item 13 --ranking home));
+says('one that is not there', 3, qr/: no item has that key\n/, qw(explain item 4711 --ranking home));
+says('a key of several columns', 0, qr/^"Shop"\."Offer" \{"nr":1,"shop":"a"\} in ranking offers.*: tier 0, score 5\n/, 'explain', 'Offer', '{"shop": "a", "nr": 1}');
+my $why = decode_json(says('in JSON', 0, qr/^\{.*\}\n\z/, qw(--json explain item 10)));
+is_deeply([ $why->{source}, $why->{key}, map { $_->{ranking}, $_->{score} } @{ $why->{rankings} } ], [ 'sql', 10, 'double', 200, 'home', 100 ], 'a document for each');
+says('no such ranking', 2, qr/public\.item has no ranking "hme".*HINT:  There is: double, home\./s, qw(explain item 1 --ranking hme));
+says('no such table', 2, qr/no watched table is called "itm".*HINT/s, qw(explain itm 1));
+says('no key', 2, qr/explain needs a table and the key of an item/, qw(explain item));
 
 # ---- who may ------------------------------------------------------------------------------------------------------
 sql(q{CREATE ROLE looker LOGIN; GRANT walrank_reader TO looker; CREATE ROLE steerer LOGIN; GRANT walrank_admin TO steerer});
