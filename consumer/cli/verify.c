@@ -51,6 +51,7 @@ typedef struct Verify
 	Quiet before;		   /* the snapshot was taken */
 	bool moved;			   /* what the sink shows is later than the snapshot */
 	bool judged;		   /* whether it has */
+	bool again;			   /* there were differences before: now they are told by name */
 	Batch *batches;		   /* one for each ranking */
 	SinkPosition position; /* of the sink */
 	VerifyRanking strays;  /* of rankings that are not in force */
@@ -450,7 +451,7 @@ look_for_missing(Verify *verify, Error *err)
 			return false;
 		there = ranking->compared - ranking->superfluous;
 		ranking->missing = ranking->shown > there ? ranking->shown - there : 0;
-		if (ranking->missing > 0 && json_array_size(verify->differences) < verify->limit &&
+		if (verify->again && ranking->missing > 0 && json_array_size(verify->differences) < verify->limit &&
 			!list_missing(verify, ranking, err))
 			return false;
 	}
@@ -507,12 +508,13 @@ attempt(Verify *verify, Error *err)
 static bool
 compare(Verify *verify, Error *err)
 {
-	for (int found = 0;;)
+	for (;;)
 	{
 		if (!attempt(verify, err))
 			return false;
-		if (!verify->moved && (differences(verify) == 0 || ++found == 2))
+		if (!verify->moved && (differences(verify) == 0 || verify->again))
 			return true;
+		verify->again |= !verify->moved;
 		if (verify->moved && clock_monotonic_us() >= verify->deadline_us)
 			return give_up(verify, "something was written each time", err);
 	}
