@@ -92,13 +92,13 @@ WITH pinned AS (
 ), numbered AS (
 	SELECT %5$s, score, tier, pin, row_number() OVER (ORDER BY after, pin NULLS FIRST, %5$s) AS place FROM placed
 )
-SELECT r.place, d, r.score, r.tier, r.pin
-FROM numbered r JOIN %2$s d ON %6$s
+SELECT r.place, walrank_document, r.score, r.tier, r.pin
+FROM numbered r JOIN %2$s walrank_document ON %6$s
 WHERE r.place > greatest($3, 0) AND r.place <= greatest($2, 0)::bigint + greatest($3, 0)
 ORDER BY r.place
 $walrank$$sql$,
 		function_name, documents_name, scores_name,
 		string_agg(format('s.%I', k), ', ' ORDER BY n), string_agg(quote_ident(k), ', ' ORDER BY n),
-		string_agg(format('d.%1$I = r.%1$I', k), ' AND ' ORDER BY n), vector, ranking)
+		string_agg(format('walrank_document.%1$I = r.%1$I', k), ' AND ' ORDER BY n), vector, ranking)
 	FROM unnest(key_names) WITH ORDINALITY u (k, n)
 $body$;
