@@ -46,8 +46,10 @@ $source->safe_psql('postgres', q{
 says('-V', 0, qr/^walrank \d+\.\d+\.\d+$/, '-V');
 says('--version', 0, qr/^walrank \d/, '--version');
 my $help = says('-?', 0, qr/Usage:.*Commands:.*Exit codes/s, '-?');
-my @commands = $help =~ /^  ((?:rules \w+|history|journal verify|sink \w+|pause|resume|reload|init|doctor|stream|status|replay|rebuild|teardown))\s/mg;
-is(scalar(@commands), 24, 'help names every command');
+my ($list) = $help =~ /^Commands:\n(.*?)\n\n/ms;
+my @commands = $list =~ /^  ([a-z]+(?: [a-z]+)?) {2,}/mg;
+is(scalar(@commands), scalar(() = $list =~ /\n/g) + 1, 'help names every command');
+cmp_ok(scalar(@commands), '>', 40, 'of which there are many');
 says("$_ --help", 0, qr/walrank \Q$_\E: .*Usage:.*Options:/s, split(' ', $_), '--help') for @commands;
 says('no command', 2, qr/a command is missing/);
 says('unknown command', 2, qr/unknown command "statsu"; did you mean "status"\?/, 'statsu');
