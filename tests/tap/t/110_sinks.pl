@@ -121,6 +121,8 @@ says('verify: an unknown sink', 2, qr/there is no sink "gone"/, 'sink', 'verify'
 says('half a command', 2, qr/unknown command "sink"; did you mean "sink list"\?/, 'sink');
 
 # ---- list -----------------------------------------------------------------------------------------------
+# a refused replay had the sink stand still for a moment
+poll('both to run', sub { my $s = $d->status; $s && !grep { $_->{state} ne 'streaming' } @{ $s->{sinks} } });
 like(says('sink list', 0, qr/^SINK/, 'sink', 'list'), qr/^file +file +streaming .*^table +postgres +streaming /ms, 'names both, with their states');
 is(scalar @{ decode_json(says('sink list --json', 0, qr/^\{/, '--json', 'sink', 'list'))->{sinks} }, 2, 'is JSON');
 
