@@ -49,7 +49,7 @@ sub in_doubt { my $s = $d->status or return ''; return join ',', sort map { $_->
 sub doubts
 {
 	my ($what) = @_;
-	my $all = 'public.item,public.other,walrank.ranking,walrank.watched';
+	my $all = 'public.item,public.other,walrank.intervention,walrank.ranking,walrank.rule_library,walrank.watched';
 	eval { poll($what, sub { in_doubt() eq $all }) };
 	is(in_doubt(), $all, $what);
 	return;
@@ -74,7 +74,7 @@ sub loses
 	$d->catch_up;
 	poll("$what: acknowledging", sub { Walrank::Daemon::lsn_number($d->status->{source}{acknowledged}) > $acknowledged });
 	is($d->status->{source}{state}, 'streaming', "$what: the stream goes on");
-	is(in_doubt(), 'public.item,public.other,walrank.ranking,walrank.watched', "$what: nothing is read again while it is broken");
+	is(in_doubt(), 'public.item,public.other,walrank.intervention,walrank.ranking,walrank.rule_library,walrank.watched', "$what: nothing is read again while it is broken");
 
 	my $from = length slurp($d->{log});
 	my $epoch = $source->safe_psql('postgres', 'SELECT owner_epoch FROM walrank.control');
