@@ -586,6 +586,29 @@ a_library_that_is_edited_rescores_the_rankings_that_use_it(void **state)
 	world_free(world);
 }
 
+/* A library that was not taken has no part in what is compiled after it. */
+static void
+a_library_that_was_not_taken_is_forgotten(void **state)
+{
+	World *world = world_create(10000);
+	ScorerWants wants;
+
+	t_watch(world, OP_INSERT, "public.item", "att");
+	t_library(world, OP_INSERT, "shared", "const weight_of_price = 2");
+	t_ranking(world, OP_INSERT, "home", "public.item", USES, true, 1);
+	t_commit(world);
+	t_library(world, OP_UPDATE, "shared", "const weight_of_price = ");
+	t_commit(world);
+	world_hide(world);
+	t_ranking(world, OP_UPDATE, "home", "public.item", USES "\nround 1", true, 2);
+	t_insert(world, "id=1 price=5 title='a' att={}");
+	t_commit(world);
+	assert_null(strstr(world_text(world), "quarantine"));
+	scorer_wants(world->scorer, &wants);
+	assert_string_equal(wants.broken, "");
+	world_free(world);
+}
+
 static void
 a_ranking_waits_for_its_library(void **state)
 {
@@ -1728,6 +1751,7 @@ main(void)
 		cmocka_unit_test(every_exit_is_told_exactly_once_even_after_a_restart),
 		cmocka_unit_test(an_edited_ranking_rescores_in_chunks_and_tells_differences_only),
 		cmocka_unit_test(a_library_that_is_edited_rescores_the_rankings_that_use_it),
+		cmocka_unit_test(a_library_that_was_not_taken_is_forgotten),
 		cmocka_unit_test(a_ranking_waits_for_its_library),
 		cmocka_unit_test(a_move_below_min_change_is_not_told),
 		cmocka_unit_test(time_alone_moves_a_score),

@@ -364,6 +364,24 @@ a_condition_meets_items_that_are_there_and_those_that_come_into_it(void **state)
 	world_free(world);
 }
 
+/* What no ranking reads may still be what people decide by. */
+static void
+a_condition_reads_what_no_ranking_does(void **state)
+{
+	World *world = steered_world(BY_PRICE);
+
+	intervene(world, 1, "condition='views > 5' action='block'");
+	u_rescore_all(world, 10);
+	assert_shown(world, "");
+	t_update(world, "id=1 price=10 title=~ att.views=6");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "1.1 remove 3 (1)"));
+	t_update(world, "id=1 price=10 title=~ att.views=5");
+	t_commit(world);
+	assert_non_null(strstr(world_text(world), "1.1 score 3 (1) 10 v1"));
+	world_free(world);
+}
+
 static void
 a_condition_that_does_not_bind_is_told_and_about_nothing(void **state)
 {
@@ -714,6 +732,7 @@ main(void)
 		cmocka_unit_test(a_table_that_is_emptied_takes_its_timers_along),
 		cmocka_unit_test(a_table_that_is_watched_again_is_steered_again),
 		cmocka_unit_test(a_condition_meets_items_that_are_there_and_those_that_come_into_it),
+		cmocka_unit_test(a_condition_reads_what_no_ranking_does),
 		cmocka_unit_test(a_condition_that_does_not_bind_is_told_and_about_nothing),
 		cmocka_unit_test(rows_that_make_no_sense_are_told),
 		cmocka_unit_test(every_boundary_of_a_month_is_told_once_at_its_time),
