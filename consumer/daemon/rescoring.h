@@ -12,8 +12,8 @@
 #include "daemon/scorer_thread.h"
 #include "daemon/sinkset.h"
 
-#define RESCORING_DELAY_US INT64_C(120000)
-#define RESCORING_ITEMS 2000 /* of a chunk, at most */
+#define RESCORING_DELAY_US INT64_C(80000)
+#define RESCORING_ITEMS 1000 /* of a chunk, at most */
 
 typedef struct Rescoring Rescoring;
 
