@@ -100,12 +100,13 @@ land(Rescoring *rescoring, uint64_t seq)
 
 /* ---- what goes next ------------------------------------------------------------------------------ */
 
+/* A job whose size nobody knows has one chunk on its way at a time, so that one is larger. */
 static uint32_t
-chunk_items(const Rescoring *rescoring)
+chunk_items(const Rescoring *rescoring, const ScorerRescore *asked)
 {
 	const int64_t part = rescoring->config->source.part_changes;
 
-	return (uint32_t) (part < RESCORING_ITEMS ? part : RESCORING_ITEMS);
+	return (uint32_t) (part < RESCORING_ITEMS || asked->relation[0] == '\0' ? part : RESCORING_ITEMS);
 }
 
 /* The scorer has to ask for what may be beyond the last item, and for jobs whose size nobody knows. */
@@ -115,14 +116,13 @@ may_go(const Rescoring *rescoring, const ScorerRescore *asked)
 	if (rescoring->nflights >= rescoring->window || clock_monotonic_us() < rescoring->due_us)
 		return false;
 	return rescoring->chunk == asked->chunk ||
-		   (uint64_t) (rescoring->chunk + 1) * chunk_items(rescoring) <= asked->items_all;
+		   (uint64_t) (rescoring->chunk + 1) * chunk_items(rescoring, asked) <= asked->items_all;
 }
 
 static bool
-append_chunk(Rescoring *rescoring, Error *err)
+append_chunk(Rescoring *rescoring, uint32_t limit, Error *err)
 {
 	const int64_t rate = rescoring->config->store.rescore_rate;
-	const uint32_t limit = chunk_items(rescoring);
 	Unit unit = {.kind = UNIT_RESCORE, .id = rescoring->job, .chunk = rescoring->chunk, .limit = limit};
 
 	if (!journal_try_append(rescoring->state->journal, &unit, PART_DETAIL, slice_make(NULL, 0),
@@ -149,7 +149,7 @@ rescoring_step(Rescoring *rescoring, const ScorerView *view, Error *err)
 		rescoring->chunk = asked->chunk;
 	}
 	while (may_go(rescoring, asked))
-		if (!append_chunk(rescoring, err))
+		if (!append_chunk(rescoring, chunk_items(rescoring, asked), err))
 			return err->class == ERR_SPACE || err->class == ERR_RETRY;
 	return true;
 }

@@ -13,7 +13,7 @@
 #include "daemon/sinkset.h"
 
 #define RESCORING_DELAY_US INT64_C(80000)
-#define RESCORING_ITEMS 1000 /* of a chunk, at most */
+#define RESCORING_ITEMS 1000 /* of a chunk, at most, where the size of the job is known */
 
 typedef struct Rescoring Rescoring;
 
